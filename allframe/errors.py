@@ -1,0 +1,334 @@
+"""Every error that allframe raises, in one tree.
+
+::
+
+    AllframeError
+    ├── DefinitionError               a saga or an event that may not be declared so   AF100
+    ├── PayloadError                  a value that cannot be stored and read back      AF405
+    ├── SagaError                     a saga that did not complete, or a refused call
+    │   ├── StepFailed                a step failed and left no effect                 AF301
+    │   │   └── StepRefused           … because the other side said no                 AF302
+    │   ├── StepTimedOut              a step's deadline passed                         AF303
+    │   ├── StepUnknown               nobody can say whether a step took effect        AF304
+    │   ├── StepOutputLost            a step succeeded, its output is lost             AF305
+    │   ├── CompensationFailed        the rollback left something behind               AF306
+    │   ├── SagaCancelled             somebody cancelled it                            AF307
+    │   ├── SagaBlocked               it waits for a person or a deployment            AF308
+    │   ├── AlreadyExecuting          this id is being executed                        AF309
+    │   ├── SagaIdConflict            this id belongs to another input                 AF310
+    │   ├── SagaNotFound              no saga has this id                              AF311
+    │   ├── DependencyMissing         nothing provides what a step injects             AF312
+    │   ├── OperationRefused          the verb does not fit the saga's status          AF313
+    │   │   └── CancelRefused         … it has passed its pivot                        AF314
+    │   ├── OrchestratorClosed        the orchestrator is leaving, or was never entered AF315
+    │   └── SagaIdInvalid             an id that cannot be one                         AF316
+    └── StoreError
+        ├── StoreInUse                somebody else owns the store                     AF401
+        ├── ConcurrencyError          the stream is not at the expected version        AF402
+        ├── StoreUnavailable          it cannot be read or written now                 AF403
+        └── StoreFormatError          foreign, newer, damaged, or not of this program  AF404
+
+Each has a ``code``, and ``docs/errors.md`` has a section for each code; a test keeps the two equal.
+The texts are short letters to whoever can mend it: what was found, what was expected, what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+__all__ = [
+    "AllframeError",
+    "AlreadyExecuting",
+    "CancelRefused",
+    "CompensationFailed",
+    "ConcurrencyError",
+    "DefinitionError",
+    "DependencyMissing",
+    "ErrorInfo",
+    "OperationRefused",
+    "OrchestratorClosed",
+    "PayloadError",
+    "Problem",
+    "SagaBlocked",
+    "SagaCancelled",
+    "SagaError",
+    "SagaIdConflict",
+    "SagaIdInvalid",
+    "SagaNotFound",
+    "StepFailed",
+    "StepOutputLost",
+    "StepRefused",
+    "StepTimedOut",
+    "StepUnknown",
+    "StoreError",
+    "StoreFormatError",
+    "StoreInUse",
+    "StoreUnavailable",
+]
+
+
+class AllframeError(Exception):
+    """The base of every error that allframe raises."""
+
+    #: The code under which ``docs/errors.md`` explains it.
+    code: ClassVar[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorInfo:
+    """An exception as text, as it is stored: it is never made into an exception again."""
+
+    #: The exception's qualified class name, such as ``httpx.ReadTimeout``.
+    type: str
+    #: ``str()`` of it, cut at 8 KiB.
+    message: str
+    #: The traceback as text, cut at 64 KiB, where it was seen.
+    traceback: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.type}: {self.message}" if self.message else self.type
+
+
+# --- definitions -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that a definition may not say."""
+
+    #: The rule, such as ``AF101``.
+    rule: str
+    #: What was found, what was expected, what to do.
+    text: str
+    #: ``path:line`` of the definition.
+    where: str
+
+    def __str__(self) -> str:
+        return f"{self.rule} {self.where}\n    {self.text}"
+
+
+class DefinitionError(AllframeError):
+    """A definition that cannot work, with every problem that was found in it."""
+
+    code = "AF100"
+
+    def __init__(self, what: str, problems: Sequence[Problem]) -> None:
+        self.what = what
+        self.problems = tuple(problems)
+        count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
+        lines = "\n".join(f"  {problem}" for problem in self.problems)
+        super().__init__(f"{what} has {count}:\n{lines}")
+
+
+class PayloadError(AllframeError):
+    """A value that cannot be stored as JSON and read back equal, or is too large or too deep."""
+
+    code = "AF405"
+
+
+# --- sagas -----------------------------------------------------------------------------------------------------------
+
+
+class SagaError(AllframeError):
+    """The base of what concerns one saga.
+
+    ``saga_id``, ``step_index`` (0 for the first) and ``step_name`` say where, so far as they apply; ``error`` is the
+    stored exception; ``__cause__`` is the live one, where this process saw it.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        saga_id: str | None = None,
+        step_name: str | None = None,
+        step_index: int | None = None,
+        error: ErrorInfo | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.saga_id = saga_id
+        self.step_name = step_name
+        self.step_index = step_index
+        self.error = error
+
+
+class StepFailed(SagaError):
+    """A step failed, left no effect, and the other steps were rolled back."""
+
+    code = "AF301"
+
+
+class StepRefused(StepFailed):
+    """A step raised ``Refused``: the other side said no, and the other steps were rolled back."""
+
+    code = "AF302"
+
+
+class StepTimedOut(SagaError):
+    """A step's deadline passed: it may have taken effect, and was rolled back with the others.
+
+    ``duration``: the step's timeout in seconds.
+    """
+
+    code = "AF303"
+
+    def __init__(self, message: str, *, duration: float, **where: Any) -> None:
+        super().__init__(message, **where)
+        self.duration = duration
+
+
+class StepUnknown(SagaError):
+    """Nobody can say whether a step took effect; it was rolled back with the others."""
+
+    code = "AF304"
+
+
+class StepOutputLost(SagaError):
+    """A step succeeded but what it returned could not be stored; it was rolled back with the others."""
+
+    code = "AF305"
+
+
+class CompensationFailed(SagaError):
+    """The rollback could not undo everything: a person must look.
+
+    ``original``: the error that began the rollback; ``uncompensated``: the steps that are still in effect.
+    """
+
+    code = "AF306"
+
+    def __init__(
+        self, message: str, *, original: ErrorInfo | None = None, uncompensated: Sequence[str] = (), **where: Any
+    ) -> None:
+        super().__init__(message, **where)
+        self.original = original
+        self.uncompensated = tuple(uncompensated)
+
+
+class SagaCancelled(SagaError):
+    """Somebody cancelled the saga, and what it had done was rolled back. ``reason`` is what they gave."""
+
+    code = "AF307"
+
+    def __init__(self, message: str, *, reason: str, **where: Any) -> None:
+        super().__init__(message, **where)
+        self.reason = reason
+
+
+class SagaBlocked(SagaError):
+    """The saga cannot go on without a person or a deployment. ``reason`` says what it waits for."""
+
+    code = "AF308"
+
+    def __init__(self, message: str, *, reason: str, **where: Any) -> None:
+        super().__init__(message, **where)
+        self.reason = reason
+
+
+class AlreadyExecuting(SagaError):
+    """The saga with this id is already being executed. ``handle`` waits for that execution."""
+
+    code = "AF309"
+
+    def __init__(self, message: str, *, handle: Any, **where: Any) -> None:
+        super().__init__(message, **where)
+        self.handle = handle
+
+
+class SagaIdConflict(SagaError):
+    """The id belongs to another saga, or to this one with another input: an id is given once, for ever."""
+
+    code = "AF310"
+
+
+class SagaNotFound(SagaError):
+    """The store holds no saga with this id."""
+
+    code = "AF311"
+
+
+class DependencyMissing(SagaError):
+    """Nothing provides a type that a step injects. Raised before anything is written."""
+
+    code = "AF312"
+
+
+class OperationRefused(SagaError):
+    """The verb does not fit the status that the saga is in."""
+
+    code = "AF313"
+
+
+class CancelRefused(OperationRefused):
+    """The saga has passed its pivot: it only goes forward."""
+
+    code = "AF314"
+
+
+class OrchestratorClosed(SagaError):
+    """The orchestrator is leaving, has left, or was never entered with ``async with``."""
+
+    code = "AF315"
+
+
+class SagaIdInvalid(SagaError):
+    """An id is 1 to 200 printable characters, and the first is not ``$``."""
+
+    code = "AF316"
+
+
+# --- the store -------------------------------------------------------------------------------------------------------
+
+
+class StoreError(AllframeError):
+    """The base of what the event store raises."""
+
+
+class StoreInUse(StoreError):
+    """Another owner has the store. ``owner`` says who: a process, or a place in this one."""
+
+    code = "AF401"
+
+    def __init__(self, message: str, *, owner: str) -> None:
+        super().__init__(message)
+        self.owner = owner
+
+
+class ConcurrencyError(StoreError):
+    """The stream was not at the expected version, and nothing was written.
+
+    ``expected`` and ``actual`` are versions: the number of events in the stream.
+    """
+
+    code = "AF402"
+
+    def __init__(self, stream: str, *, expected: int, actual: int) -> None:
+        super().__init__(
+            f"Stream {stream!r} is at version {actual}, not at the expected version {expected}. Nothing was written: "
+            "somebody else appended to it. Read the stream again and decide anew."
+        )
+        self.stream = stream
+        self.expected = expected
+        self.actual = actual
+
+
+class StoreUnavailable(StoreError):
+    """The store cannot be read or written now: it is full, locked, read-only, unreachable or closed.
+
+    ``in_doubt``: whether the write may have happened all the same. Write the same rows again to find out.
+    """
+
+    code = "AF403"
+
+    def __init__(self, message: str, *, in_doubt: bool = False) -> None:
+        super().__init__(message)
+        self.in_doubt = in_doubt
+
+
+class StoreFormatError(StoreError):
+    """What lies there is not an allframe store, was written by a newer allframe, is damaged, or needs a class that
+    this program does not have. It was not touched."""
+
+    code = "AF404"

@@ -1,0 +1,80 @@
+"""Stored name and version -> class, without ever importing by name.
+
+Sagas and events are stored by a name and a version that their class declares. To read them back, the class is looked up
+among those that this process has imported. A class that was garbage-collected is forgotten; one that a reload defined
+again, in the same place, takes its predecessor's place.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import weakref
+from typing import Generic, TypeVar
+
+from allframe.errors import DefinitionError, Problem
+
+__all__ = ["Names", "place_of"]
+
+C = TypeVar("C", bound=type)
+
+
+class Names(Generic[C]):
+    """The classes of one kind, by stored name and version."""
+
+    def __init__(self, kind: str, rule: str) -> None:
+        self._kind = kind
+        self._rule = rule
+        self._classes: dict[tuple[str, int], list[weakref.ref[C]]] = {}
+
+    def add(self, name: str, version: int, cls: C) -> None:
+        """Make ``cls`` known; a class of the same module and qualified name is replaced."""
+        known = self._classes.setdefault((name, version), [])
+        same = (cls.__module__, cls.__qualname__)
+        known[:] = [ref for ref in known if (old := ref()) and (old.__module__, old.__qualname__) != same]
+        known.append(weakref.ref(cls))
+
+    def find(self, name: str, version: int) -> C | None:
+        """The class with this name and version, or None.
+
+        Raises:
+            DefinitionError: if two different classes have it.
+        """
+        found = self._living(name, version)
+        if len(found) > 1:
+            # A class is a reference cycle: one that went out of use lives until the collector comes by.
+            gc.collect()
+            found = self._living(name, version)
+        if len(found) > 1:
+            where = " and ".join(place_of(cls) for cls in found)
+            raise DefinitionError(
+                f"The {self._kind} name {name!r}, version {version},",
+                [
+                    Problem(
+                        self._rule,
+                        f"Two classes are stored under it: {where}. Stored records could not be told apart: give one of "
+                        f'them a name of its own, class {found[-1].__name__}(..., name="...").',
+                        place_of(found[-1]),
+                    )
+                ],
+            )
+        return found[0] if found else None
+
+    def versions(self, name: str) -> list[int]:
+        """The versions known of ``name``, in ascending order."""
+        return sorted(version for known, version in self._classes if known == name and self._living(known, version))
+
+    def all(self) -> list[C]:
+        """Every known class, in the order of definition."""
+        return [cls for refs in list(self._classes.values()) for ref in refs if (cls := ref()) is not None]
+
+    def _living(self, name: str, version: int) -> list[C]:
+        return [cls for ref in self._classes.get((name, version), ()) if (cls := ref()) is not None]
+
+
+def place_of(cls: type) -> str:
+    """Where ``cls`` is defined, as ``path:line`` so far as that can be known."""
+    module = sys.modules.get(cls.__module__)
+    path = getattr(module, "__file__", None) or cls.__module__
+    line = cls.__dict__.get("__firstlineno__")  # CPython 3.13 notes it
+    return f"{path}:{line} ({cls.__qualname__})" if line else f"{path} ({cls.__qualname__})"
