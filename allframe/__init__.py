@@ -1,0 +1,105 @@
+"""Sagas for Python: business transactions across services that finish or roll back, whatever happens to the process."""
+
+from __future__ import annotations
+
+from allframe.errors import (
+    AllframeError,
+    AlreadyExecuting,
+    CancelRefused,
+    CompensationFailed,
+    ConcurrencyError,
+    DefinitionError,
+    DependencyMissing,
+    ErrorInfo,
+    OperationRefused,
+    OrchestratorClosed,
+    PayloadError,
+    SagaBlocked,
+    SagaCancelled,
+    SagaError,
+    SagaIdConflict,
+    SagaIdInvalid,
+    SagaNotFound,
+    StepFailed,
+    StepOutputLost,
+    StepRefused,
+    StepTimedOut,
+    StepUnknown,
+    StoreError,
+    StoreFormatError,
+    StoreInUse,
+    StoreUnavailable,
+)
+from allframe.events.event import Event, RecordedEvent
+from allframe.events.store import EventStore
+from allframe.inject import Inject
+from allframe.saga.context import EffectUnknown, Refused, StepContext, Unknown
+from allframe.saga.declare import Saga, compensates, step
+from allframe.saga.execution import SagaStatus
+from allframe.saga.graph import SagaGraph
+from allframe.saga.handle import SagaHandle
+from allframe.saga.monitor import SagaMetadata
+from allframe.saga.orchestrator import SagaOrchestrator
+from allframe.saga.outcome import SagaOutcome
+from allframe.saga.retry import Retry
+
+__version__ = "0.1.0"
+
+__all__ = [
+    # declaring
+    "Saga",
+    "SagaGraph",
+    "compensates",
+    "step",
+    # inside steps
+    "EffectUnknown",
+    "Inject",
+    "Refused",
+    "Retry",
+    "StepContext",
+    "Unknown",
+    # running and monitoring
+    "ErrorInfo",
+    "SagaHandle",
+    "SagaMetadata",
+    "SagaOrchestrator",
+    "SagaOutcome",
+    "SagaStatus",
+    # events
+    "Event",
+    "EventStore",
+    "RecordedEvent",
+    # errors
+    "AllframeError",
+    "AlreadyExecuting",
+    "CancelRefused",
+    "CompensationFailed",
+    "ConcurrencyError",
+    "DefinitionError",
+    "DependencyMissing",
+    "OperationRefused",
+    "OrchestratorClosed",
+    "PayloadError",
+    "SagaBlocked",
+    "SagaCancelled",
+    "SagaError",
+    "SagaIdConflict",
+    "SagaIdInvalid",
+    "SagaNotFound",
+    "StepFailed",
+    "StepOutputLost",
+    "StepRefused",
+    "StepTimedOut",
+    "StepUnknown",
+    "StoreError",
+    "StoreFormatError",
+    "StoreInUse",
+    "StoreUnavailable",
+]
+
+# An error is told, stored and looked up by its public name, not by the room where it is made.
+for _name in __all__:
+    _value = globals()[_name]
+    if isinstance(_value, type) and issubclass(_value, Exception):
+        _value.__module__ = __name__
+del _name, _value

@@ -1,0 +1,8 @@
+"""What happened: events, and the append-only store that keeps them."""
+
+from __future__ import annotations
+
+from allframe.events.event import Event, RecordedEvent
+from allframe.events.store import EventStore
+
+__all__ = ["Event", "EventStore", "RecordedEvent"]

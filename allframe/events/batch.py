@@ -1,0 +1,163 @@
+"""Which commits of a batch may be written, and as what rows: pure, and the same for every backend.
+
+Commits that are written together see each other: the second of two on one stream starts where the first one ends. A
+member that may not be written is refused alone, and the others go on as if it had never been handed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from typing import Protocol, TypeAlias
+
+from allframe.errors import ConcurrencyError, PayloadError
+from allframe.events.backend import Commit, Head, Write
+
+__all__ = ["Batch", "NewRow", "Stored", "check_commit"]
+
+#: The fields of a `StoredRow`, in its order.
+NewRow: TypeAlias = tuple[int, str, int, bytes, str, int, bytes, int, bytes | None]
+
+_LARGEST = (1 << 63) - 1
+
+
+class Stored(Protocol):
+    """What must be known of the streams that stand in the store already."""
+
+    def version(self, stream: str) -> int: ...
+
+    def id_at(self, stream: str, revision: int) -> bytes | None: ...
+
+    def revision_of(self, stream: str, id: bytes) -> int | None: ...  # noqa: A002 - the row's own word
+
+
+class Batch:
+    """The rows and heads of the commits that were admitted, oldest first.
+
+    ``position`` is the store's last one. ``doubtful`` holds the ids of the first rows of commits that may have been
+    written without anybody knowing.
+    """
+
+    def __init__(self, stored: Stored, position: int, doubtful: Container[bytes] = ()) -> None:
+        self.rows: list[NewRow] = []
+        self.heads: dict[str, Head] = {}
+        self._stored = stored
+        self._position = position
+        self._doubtful = doubtful
+        # Of each stream that was touched: its version in the store, and the ids that come after it.
+        self._base: dict[str, int] = {}
+        self._new: dict[str, list[bytes]] = {}
+
+    def admit(self, commit: Commit) -> tuple[int, ...]:
+        """Take a commit in; returns the version of each written stream after it.
+
+        A commit that stands there already adds nothing, and its versions are what they were then.
+
+        Raises:
+            ConcurrencyError: a stream is not at its expected version; nothing of the commit is taken in.
+        """
+        if any(self._stands(write) for write in commit.writes):
+            return tuple(self._version_then(write) for write in commit.writes)
+        versions = self._check(commit)
+        for write, version in zip(commit.writes, versions, strict=True):
+            self._add(write, version - len(write.rows))
+        if commit.head is not None:
+            self.heads[commit.head.stream] = commit.head
+        return versions
+
+    def _stands(self, write: Write) -> bool:
+        if not write.rows:
+            return False
+        first = write.rows[0].id
+        if write.expected is None:
+            # Where it would stand is not known, so the whole stream must be searched: only with a reason.
+            return first in self._doubtful and self._revision_of(write.stream, first) is not None
+        return self._version(write.stream) > write.expected and self._id_at(write.stream, write.expected + 1) == first
+
+    def _version_then(self, write: Write) -> int:
+        if write.expected is not None:
+            return write.expected + len(write.rows)
+        first = self._revision_of(write.stream, write.rows[0].id) if write.rows else None
+        return self._version(write.stream) if first is None else first + len(write.rows) - 1
+
+    def _check(self, commit: Commit) -> tuple[int, ...]:
+        ahead: dict[str, int] = {}  # a commit may write one stream twice
+        versions = []
+        for write in commit.writes:
+            actual = ahead.get(write.stream)
+            if actual is None:
+                actual = self._version(write.stream)
+            if write.expected is not None and write.expected != actual:
+                raise ConcurrencyError(write.stream, expected=write.expected, actual=actual)
+            ahead[write.stream] = actual + len(write.rows)
+            versions.append(ahead[write.stream])
+        return tuple(versions)
+
+    def _add(self, write: Write, version: int) -> None:
+        ids = self._new[write.stream]
+        for revision, row in enumerate(write.rows, start=version + 1):
+            self._position += 1
+            ids.append(row.id)
+            self.rows.append(
+                (
+                    self._position,
+                    write.stream,
+                    revision,
+                    row.id,
+                    row.type,
+                    row.schema_version,
+                    row.data,
+                    row.recorded_at,
+                    row.metadata,
+                )
+            )
+
+    def _version(self, stream: str) -> int:
+        base = self._base.get(stream)
+        if base is None:
+            base = self._base[stream] = self._stored.version(stream)
+            self._new[stream] = []
+        return base + len(self._new[stream])
+
+    def _id_at(self, stream: str, revision: int) -> bytes | None:
+        version, new = self._version(stream), self._new[stream]
+        base = version - len(new)
+        return new[revision - base - 1] if revision > base else self._stored.id_at(stream, revision)
+
+    def _revision_of(self, stream: str, row_id: bytes) -> int | None:
+        version, new = self._version(stream), self._new[stream]
+        if row_id in new:
+            return version - len(new) + new.index(row_id) + 1
+        return self._stored.revision_of(stream, row_id)
+
+
+def check_commit(commit: Commit) -> None:
+    """Refuse what not every database can hold, before it is handed in with the commits of others.
+
+    Raises:
+        PayloadError: for a name that is empty, no Unicode or holds a NUL character, or a number of more than 63 bits.
+    """
+    for write in commit.writes:
+        _check_text("The name of a stream", write.stream)
+        for row in write.rows:
+            _check_text("The type of an event", row.type)
+            if not (0 <= row.schema_version <= _LARGEST and -_LARGEST <= row.recorded_at <= _LARGEST):
+                raise PayloadError(
+                    f"An event {row.type!r} has the version {row.schema_version} and the time {row.recorded_at}: a "
+                    "store holds whole numbers of up to 63 bits."
+                )
+    if commit.head is not None:
+        _check_text("The name of a stream", commit.head.stream)
+
+
+def _check_text(what: str, text: str) -> None:
+    if text and "\0" not in text and (text.isascii() or _is_unicode(text)):
+        return
+    raise PayloadError(f"{what} is {text!r}. Expected Unicode text that is not empty and holds no NUL character.")
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a lone surrogate
+        return False
+    return True

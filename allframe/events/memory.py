@@ -1,0 +1,157 @@
+"""`MemoryBackend`: an event store that ends with its process. For tests, and for sagas that nobody must recover."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from anyio.lowlevel import cancel_shielded_checkpoint
+
+from allframe.errors import StoreInUse, StoreUnavailable
+from allframe.events.backend import BackendStats, Claim, Commit, Head, HeadQuery, StoredRow
+from allframe.events.batch import Batch, check_commit
+
+__all__ = ["MemoryBackend"]
+
+
+class MemoryBackend:
+    """Rows in lists. It makes every check that a database makes; what it holds lives as long as this object."""
+
+    url = "memory://"
+    readonly = False
+    durable = False
+
+    def __init__(self) -> None:
+        self._rows: list[StoredRow] = []
+        self._streams: defaultdict[str, list[StoredRow]] = defaultdict(list)
+        self._heads: dict[str, Head] = {}
+        self._is_open = False
+        self._epoch = 0
+        self._clean = True
+        self._claimed_by: str | None = None
+
+    async def open(self) -> None:
+        if self._is_open:
+            raise StoreInUse("This memory store is open already: hand its EventStore around.", owner="this process")
+        self._is_open = True
+
+    async def close(self) -> None:
+        self._is_open = False
+        self._claimed_by = None
+
+    async def claim(self, where: str) -> Claim:
+        await self._turn()
+        if self._claimed_by is not None:
+            raise StoreInUse(
+                f"The sagas of this memory store are run by {self._claimed_by} already. Use that one, or leave it "
+                "first.",
+                owner=self._claimed_by,
+            )
+        claim = Claim(epoch=self._epoch + 1, clean=self._clean)
+        self._epoch, self._clean, self._claimed_by = claim.epoch, False, where
+        return claim
+
+    async def release(self) -> None:
+        if self._claimed_by is not None:
+            self._clean, self._claimed_by = True, None
+        await cancel_shielded_checkpoint()
+
+    async def commit(self, commit: Commit) -> tuple[int, ...]:
+        self._check_open()
+        check_commit(commit)
+        batch = Batch(self, position=len(self._rows))
+        versions = batch.admit(commit)
+        for fields in batch.rows:
+            row = StoredRow(*fields)
+            self._rows.append(row)
+            self._streams[row.stream].append(row)
+        self._heads.update(batch.heads)
+        # Whoever waits for a database lets the other tasks run, too.
+        await cancel_shielded_checkpoint()
+        return versions
+
+    async def read_stream(self, stream: str, *, after: int = 0, limit: int | None = None) -> list[StoredRow]:
+        await self._turn()
+        first = max(after, 0)
+        return self._streams.get(stream, [])[first : None if limit is None else first + limit]
+
+    async def read_all(self, *, after: int = 0, limit: int = 1000, system: bool = False) -> list[StoredRow]:
+        await self._turn()
+        found: list[StoredRow] = []
+        for index in range(max(after, 0), len(self._rows)):
+            if len(found) >= limit:
+                break
+            row = self._rows[index]
+            if system or not row.stream.startswith("$"):
+                found.append(row)
+        return found
+
+    async def last_position(self) -> int:
+        await self._turn()
+        return len(self._rows)
+
+    async def get_head(self, stream: str) -> Head | None:
+        await self._turn()
+        return self._heads.get(stream)
+
+    async def list_heads(self, query: HeadQuery, *, after: str | None = None, limit: int = 500) -> list[Head]:
+        await self._turn()
+        heads = sorted(self._matching(query), key=lambda head: head.stream.encode())
+        return [head for head in heads if after is None or head.stream.encode() > after.encode()][:limit]
+
+    async def newest_heads(self, query: HeadQuery, *, before: str | None = None, limit: int = 100) -> list[Head]:
+        await self._turn()
+        heads = sorted(self._matching(query), key=_newest_first)
+        if before is not None:
+            last = self._heads.get(before)
+            heads = [head for head in heads if last is not None and _newest_first(head) > _newest_first(last)]
+        return heads[:limit]
+
+    async def count_heads(self, query: HeadQuery) -> int:
+        await self._turn()
+        return sum(1 for _ in self._matching(query))
+
+    async def stats(self) -> BackendStats:
+        await self._turn()
+        return BackendStats(
+            total_events=len(self._rows), total_streams=len(self._streams), total_snapshots=0, backend_specific={}
+        )
+
+    # What a batch asks of the store it is made for (`allframe.events.batch.Stored`).
+
+    def version(self, stream: str) -> int:
+        return len(self._streams.get(stream, ()))
+
+    def id_at(self, stream: str, revision: int) -> bytes | None:
+        rows = self._streams.get(stream, [])
+        return rows[revision - 1].id if 0 < revision <= len(rows) else None
+
+    def revision_of(self, stream: str, id: bytes) -> int | None:  # noqa: A002 - the row's own word
+        return next((row.revision for row in self._streams.get(stream, ()) if row.id == id), None)
+
+    def _matching(self, query: HeadQuery) -> Iterator[Head]:
+        return (head for head in self._heads.values() if _matches(head, query))
+
+    def _check_open(self) -> None:
+        if not self._is_open:
+            raise StoreUnavailable("This memory store is not open: use it inside `async with EventStore(...)`.")
+
+    async def _turn(self) -> None:
+        self._check_open()
+        await cancel_shielded_checkpoint()
+
+
+def _matches(head: Head, query: HeadQuery) -> bool:
+    return (
+        head.category == query.category
+        and (query.statuses is None or head.status in query.statuses)
+        and (query.blocked is None or head.status != "blocked" or head.blocked in query.blocked)
+        and (query.name is None or head.name == query.name)
+        and (query.since is None or head.since >= query.since)
+        and (query.epoch_before is None or head.epoch < query.epoch_before)
+        and (query.attention is None or head.attention == query.attention)
+    )
+
+
+def _newest_first(head: Head) -> tuple[int, bytes]:
+    return -head.since, head.stream.encode()

@@ -1,0 +1,237 @@
+"""`SqliteBackend`: an event store in one SQLite file, owned by one process and read by any.
+
+::
+
+    tasks ── commit ──> Writer, a thread ──> SqliteWriter ──> the file's log (-wal) ──> the file
+    tasks ── read ────> a worker thread ───> SqliteReader ──> what is committed
+                                             LockFile (.lock): who owns it
+
+Writing and reading are two connections: a reader never waits for a commit, and never sees one that is not durable.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import sys
+import weakref
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
+from urllib.parse import quote
+
+import anyio
+from anyio import CancelScope, CapacityLimiter, to_thread
+
+from allframe.errors import StoreUnavailable
+from allframe.events import sqlite_read
+from allframe.events.backend import BackendStats, Claim, Commit, Head, HeadQuery, StoredRow
+from allframe.events.batch import check_commit
+from allframe.events.lockfile import LockFile, caller
+from allframe.events.sqlite_file import StoreFile
+from allframe.events.sqlite_read import SqliteReader
+from allframe.events.sqlite_write import SqliteWriter
+from allframe.events.url import Durability
+from allframe.events.writer import Writer
+
+__all__ = ["SqliteBackend"]
+
+T = TypeVar("T")
+
+_backends: weakref.WeakSet[SqliteBackend] = weakref.WeakSet()
+
+
+class SqliteBackend:
+    """Rows in a SQLite file. ``path`` may be relative, and hold any character.
+
+    ``durability="power"`` (the default) waits for the disk at each commit: what is acknowledged survives the loss of
+    power. ``"process"`` does not: it survives the death of the process, and a loss of power may take the last commits.
+    ``busy_timeout`` is in seconds. ``max_page_count`` limits the file's size, in pages of 4 KiB.
+    """
+
+    durable = True
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        durability: Durability = "power",
+        busy_timeout: float = 5.0,
+        max_page_count: int | None = None,
+        readonly: bool = False,
+        url: str | None = None,
+    ) -> None:
+        self.url = f"sqlite:///{quote(os.fspath(path), errors='surrogateescape')}" if url is None else url
+        self.readonly = readonly
+        resolved = os.path.realpath(path)
+        self._file = StoreFile(resolved, durability, busy_timeout, max_page_count)
+        self._lock = LockFile(resolved)
+        self._thread: Writer[Commit, tuple[int, ...]] | None = None
+        self._writer: SqliteWriter | None = None
+        self._reader: SqliteReader | None = None
+        self._reading: CapacityLimiter | None = None
+        self._closing: anyio.Event | None = None
+        self._is_forked = False
+        _backends.add(self)
+
+    # --- opening and closing
+
+    async def open(self) -> None:
+        self._check_forked()
+        where = caller()
+        if self._reader is not None:
+            self._lock.check_own_process()
+            raise StoreUnavailable(f"{self._file.path} is open already.")
+        with CancelScope(shield=True):
+            await to_thread.run_sync(self._look if self.readonly else self._own, where, limiter=CapacityLimiter(1))
+        self._reading, self._closing = CapacityLimiter(1), None
+        if self._writer is not None:
+            self._thread = Writer(f"allframe {os.path.basename(self._file.path)}", self._writer.write)
+            self._thread.start()
+
+    async def close(self) -> None:
+        if self._is_forked or self._reader is None:
+            return
+        with CancelScope(shield=True):
+            if self._closing is not None:
+                await self._closing.wait()
+                return
+            self._closing = closing = anyio.Event()
+            try:
+                await to_thread.run_sync(self._let_go, limiter=self._reading)
+            finally:
+                closing.set()
+
+    def _look(self, where: str) -> None:
+        """Open it for reading only. ``where`` is of no use: there may be any number of readers."""
+        self._file.check_place()
+        size = self._file.size()
+        if size is None:
+            raise StoreUnavailable(f"{self._file.path} cannot be read: there is no such file, and mode=ro makes none.")
+        if size == 0:
+            raise StoreUnavailable(f"{self._file.path} cannot be read: it is empty, no store was made of it yet.")
+        self._file.check_format()
+        self._reader = SqliteReader(self._file)
+
+    def _own(self, where: str) -> None:
+        self._file.check_place()
+        self._lock.check_own_process()
+        if self._file.size():
+            self._file.check_format()
+        self._lock.acquire(where)
+        try:
+            if not self._file.size():
+                self._file.create()
+            self._writer = SqliteWriter(self._file)
+        except BaseException:
+            self._lock.release()
+            raise
+        self._reader = SqliteReader(self._file)
+
+    def _let_go(self) -> None:
+        if self._thread is not None:
+            self._thread.stop()
+        # The reader first: the last one to close moves the log into the file and removes it, and a reader cannot.
+        if self._reader is not None:
+            self._reader.close()
+        if self._writer is not None:
+            self._writer.close()
+        self._lock.release()
+        self._thread, self._writer, self._reader = None, None, None
+
+    # --- writing
+
+    async def claim(self, where: str) -> Claim:
+        thread, writer = self._writing()
+        return await thread.call(lambda: writer.claim(where))
+
+    async def release(self) -> None:
+        thread, writer = self._writing()
+        await thread.call(writer.release)
+
+    async def commit(self, commit: Commit) -> tuple[int, ...]:
+        thread, _ = self._writing()
+        check_commit(commit)
+        return await thread.write(commit)
+
+    def _writing(self) -> tuple[Writer[Commit, tuple[int, ...]], SqliteWriter]:
+        self._check_open()
+        if self._thread is None or self._writer is None:
+            raise StoreUnavailable(
+                f"{self._file.path} was opened with mode=ro, to be read only. Open it without that option to write."
+            )
+        return self._thread, self._writer
+
+    # --- reading
+
+    async def read_stream(self, stream: str, *, after: int = 0, limit: int | None = None) -> list[StoredRow]:
+        return await self._read(sqlite_read.read_stream(stream, after, limit))
+
+    async def read_all(self, *, after: int = 0, limit: int = 1000, system: bool = False) -> list[StoredRow]:
+        return await self._read(sqlite_read.read_all(after, limit, system))
+
+    async def last_position(self) -> int:
+        return await self._read(sqlite_read.last_position)
+
+    async def get_head(self, stream: str) -> Head | None:
+        return await self._read(sqlite_read.get_head(stream))
+
+    async def list_heads(self, query: HeadQuery, *, after: str | None = None, limit: int = 500) -> list[Head]:
+        return await self._read(sqlite_read.list_heads(query, after, limit))
+
+    async def newest_heads(self, query: HeadQuery, *, before: str | None = None, limit: int = 100) -> list[Head]:
+        return await self._read(sqlite_read.newest_heads(query, before, limit))
+
+    async def count_heads(self, query: HeadQuery) -> int:
+        return await self._read(sqlite_read.count_heads(query))
+
+    async def stats(self) -> BackendStats:
+        found = await self._read(sqlite_read.stats)
+        facts = {**found.backend_specific, "path": self._file.path, "durability": self._file.durability}
+        if self._writer is not None:
+            facts |= {"commits": self._writer.commits, "transactions": self._writer.transactions}
+        return replace(found, backend_specific=facts)
+
+    async def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        reader = self._check_open()
+        # Threads of its own: user code that fills the shared ones must not keep the store from being read.
+        return await to_thread.run_sync(reader.read, query, limiter=self._reading)
+
+    def _check_open(self) -> SqliteReader:
+        self._check_forked()
+        if self._reader is None or self._closing is not None:
+            raise StoreUnavailable(f"{self._file.path} is not open: use it inside `async with EventStore(...)`.")
+        return self._reader
+
+    # --- forked children
+
+    def _check_forked(self) -> None:
+        if self._is_forked:
+            raise StoreUnavailable(
+                f"{self._file.path} was opened by the process that this one was forked from, and SQLite's files cannot "
+                "be carried over a fork. Open a store of its own in the child, after the fork."
+            )
+
+    def _poison(self) -> None:
+        """In a forked child: refuse every use, and never touch what belongs to the parent."""
+        self._is_forked = True
+        for end in (self._writer, self._reader):
+            if end is not None and end.connection is not None:
+                _keep_for_ever(end.connection)
+
+
+def _keep_for_ever(connection: sqlite3.Connection) -> None:
+    # Closing it would move the parent's log, and wait for a mutex that a thread held which is not here any more. So it
+    # must not even be collected when the child ends.
+    if sys.implementation.name == "cpython":
+        import ctypes
+
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+
+
+def _in_forked_child() -> None:
+    for backend in list(_backends):
+        backend._poison()  # noqa: SLF001 - one idea, two scopes
+
+
+os.register_at_fork(after_in_child=_in_forked_child)

@@ -1,0 +1,201 @@
+"""The reading end of a SQLite store: what is committed, beside an owner here or elsewhere, or with none at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any, TypeVar
+
+from allframe.errors import StoreUnavailable
+from allframe.events.backend import BackendStats, Head, HeadQuery, StoredRow
+from allframe.events.sqlite_file import StoreFile
+
+__all__ = [
+    "SqliteReader",
+    "count_heads",
+    "get_head",
+    "last_position",
+    "list_heads",
+    "newest_heads",
+    "read_all",
+    "read_stream",
+    "stats",
+]
+
+T = TypeVar("T")
+
+_ROWS = """
+    SELECT position, stream, revision, id, type, schema_version, CAST(data AS BLOB), recorded_at, CAST(metadata AS BLOB)
+    FROM events """
+_STREAM = _ROWS + "WHERE stream = ? AND revision > ? ORDER BY revision LIMIT ?"
+_ALL = _ROWS + "WHERE position > ? ORDER BY position LIMIT ?"
+_ALL_BUT_OURS = _ROWS + "WHERE position > ? AND stream NOT GLOB '$*' ORDER BY position LIMIT ?"
+
+_HEADS = """
+    SELECT stream, category, name, version, started_at, status, since, blocked, epoch, digest, attention
+    FROM heads WHERE """
+_TERMINAL = ("completed", "compensated", "abandoned")
+#: Word for word the condition of the index heads_open: SQLite uses it only then.
+_OPEN = "status NOT IN ('completed', 'compensated', 'abandoned')"
+
+#: How often a file that is being changed is looked at again before it is read like one with an owner.
+_LOOKS = 3
+
+
+class SqliteReader:
+    """Reads one file. Every method is called by one thread at a time."""
+
+    def __init__(self, file: StoreFile) -> None:
+        self.file = file
+        self._connection: sqlite3.Connection | None = None
+        self._is_closed = False
+
+    @property
+    def connection(self) -> sqlite3.Connection | None:
+        return self._connection
+
+    def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        """What ``query`` finds.
+
+        Raises:
+            StoreError: if the file cannot be read.
+        """
+        if self._is_closed:  # while this read waited for its turn
+            raise StoreUnavailable(f"{self.file.path} was closed.")
+        try:
+            return self._read(query)
+        except sqlite3.Error as error:
+            raise self.file.explain(error, "read") from error
+
+    def close(self) -> None:
+        self._is_closed = True
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        if self._connection is None:
+            # Without a log nobody writes, and the file alone is the truth. Reading it so needs no permission to write
+            # and leaves nothing behind.
+            for _ in range(_LOOKS):
+                before = self._look()
+                if before is None:
+                    break
+                with closing(self.file.frozen()) as connection:
+                    found = query(connection)
+                if self._look() == before:
+                    return found
+            self._connection = self.file.reader()
+        return query(self._connection)
+
+    def _look(self) -> tuple[int, int, int] | None:
+        """What changes when the file does; None while it has a log."""
+        if self.file.has_log():
+            return None
+        try:
+            found = os.stat(self.file.path)
+        except OSError:
+            return None  # opening it will say why
+        return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+# --- queries
+
+
+def read_stream(stream: str, after: int, limit: int | None) -> Callable[[sqlite3.Connection], list[StoredRow]]:
+    return _rows(_STREAM, stream, after, -1 if limit is None else limit)
+
+
+def read_all(after: int, limit: int, system: bool) -> Callable[[sqlite3.Connection], list[StoredRow]]:
+    return _rows(_ALL if system else _ALL_BUT_OURS, after, limit)
+
+
+def last_position(connection: sqlite3.Connection) -> int:
+    (position,) = connection.execute("SELECT max(position) FROM events").fetchone()
+    return position or 0
+
+
+def get_head(stream: str) -> Callable[[sqlite3.Connection], Head | None]:
+    def query(connection: sqlite3.Connection) -> Head | None:
+        return next(iter(_heads(connection, "stream = ?", [stream])), None)
+
+    return query
+
+
+def list_heads(query: HeadQuery, after: str | None, limit: int) -> Callable[[sqlite3.Connection], list[Head]]:
+    where, values = _condition(query)
+    if after is not None:
+        where, values = f"{where} AND stream > ?", [*values, after]
+    return lambda connection: _heads(connection, f"{where} ORDER BY stream LIMIT ?", [*values, limit])
+
+
+def newest_heads(query: HeadQuery, before: str | None, limit: int) -> Callable[[sqlite3.Connection], list[Head]]:
+    where, values = _condition(query)
+    if before is not None:
+        last = "(SELECT since FROM heads WHERE stream = ?)"
+        where += f" AND since <= {last} AND (since < {last} OR stream > ?)"
+        values = [*values, before, before, before]
+    return lambda connection: _heads(connection, f"{where} ORDER BY since DESC, stream LIMIT ?", [*values, limit])
+
+
+def count_heads(query: HeadQuery) -> Callable[[sqlite3.Connection], int]:
+    where, values = _condition(query)
+    # Only our own words are put together here; what comes from outside is bound.
+    statement = f"SELECT count(*) FROM heads WHERE {where}"  # noqa: S608
+    return lambda connection: int(connection.execute(statement, values).fetchone()[0])
+
+
+def stats(connection: sqlite3.Connection) -> BackendStats:
+    (events,) = connection.execute("SELECT count(*) FROM events").fetchone()
+    (streams,) = connection.execute("SELECT count(DISTINCT stream) FROM events").fetchone()
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    (page_size,) = connection.execute("PRAGMA page_size").fetchone()
+    facts: dict[str, str | int] = {
+        "sqlite_version": sqlite3.sqlite_version,
+        "page_count": pages,
+        "page_size": page_size,
+    }
+    return BackendStats(total_events=events, total_streams=streams, total_snapshots=0, backend_specific=facts)
+
+
+def _rows(statement: str, *values: object) -> Callable[[sqlite3.Connection], list[StoredRow]]:
+    return lambda connection: [StoredRow(*row) for row in connection.execute(statement, values).fetchall()]
+
+
+def _heads(connection: sqlite3.Connection, rest: str, values: list[object]) -> list[Head]:
+    found = connection.execute(_HEADS + rest, values).fetchall()
+    return [_head(list(row)) for row in found]
+
+
+def _head(row: list[Any]) -> Head:
+    row[-1] = bool(row[-1])  # SQLite has no type for it
+    return Head(*row)
+
+
+def _condition(query: HeadQuery) -> tuple[str, list[object]]:
+    """The query as a condition; only our own words are put together here, and what comes from outside is bound."""
+    where: list[str] = ["category = ?"]
+    values: list[object] = [query.category]
+
+    def narrow(condition: str, *bound: object) -> None:
+        where.append(condition)
+        values.extend(bound)
+
+    if query.statuses is not None:
+        narrow("status IN (SELECT value FROM json_each(?))", json.dumps(query.statuses))
+        if not set(query.statuses) & set(_TERMINAL):
+            narrow(_OPEN)
+    if query.blocked is not None:
+        narrow("(status != 'blocked' OR blocked IN (SELECT value FROM json_each(?)))", json.dumps(query.blocked))
+    if query.name is not None:
+        narrow("name = ?", query.name)
+    if query.since is not None:
+        narrow("since >= ?", query.since)
+    if query.epoch_before is not None:
+        narrow("epoch < ?", query.epoch_before)
+    if query.attention is not None:
+        narrow("attention = ?", query.attention)
+    return " AND ".join(where), values

@@ -1,0 +1,276 @@
+"""`EventStore`: events appended to streams, and read back in the order in which they happened."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from pydantic_core import from_json
+
+from allframe.errors import PayloadError, StoreUnavailable
+from allframe.events.backend import BackendStats, Commit, EventStoreBackend, Row, StoredRow, Write, new_id
+from allframe.events.event import Event, RecordedEvent, event_payload
+from allframe.events.memory import MemoryBackend
+from allframe.events.sqlite import SqliteBackend
+from allframe.events.url import MemoryUrl, parse_url
+from allframe.payload import Payload
+
+__all__ = ["EventStore", "make_rows", "to_recorded"]
+
+#: Rows that are read at a time.
+PAGE = 1000
+
+_METADATA = Payload(dict[str, Any])
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class EventStore:
+    """The log that everything stands on.
+
+    ::
+
+        async with EventStore("sqlite:///bank.db") as store:
+            await store.append("account-A", [Debited(account="A", amount=Decimal(100))], expected_version=0)
+            events = await store.get_events("account-A")
+
+    ``backend`` is a database, its URL (``sqlite:///relative.db``, ``sqlite:////absolute.db``, ``memory://``), or
+    nothing for memory. A stream's version is the number of its events. Streams that begin with ``$`` are allframe's
+    own: they can be read, and are never appended to here.
+
+    Raises:
+        StoreUnavailable: for a URL that allframe does not understand.
+    """
+
+    def __init__(self, backend: EventStoreBackend | str | None = None) -> None:
+        self.backend: EventStoreBackend = _backend(backend)
+        self._state: Literal["new", "open", "closed"] = "new"
+
+    async def open(self) -> None:
+        """Make it ready; `close` it afterwards. ``async with`` does both.
+
+        Raises:
+            StoreInUse: another owner has it.
+            StoreFormatError: what lies there is not an allframe store, or a newer one. It is left as it was.
+            StoreUnavailable: it cannot be opened, or is open already.
+        """
+        if self._state == "open":
+            raise StoreUnavailable(f"The event store {self.backend.url} is open already: use it as it is.")
+        await self.backend.open()
+        self._state = "open"
+
+    async def close(self) -> None:
+        """Finish what was handed in, and let the database go. Harmless when repeated."""
+        if self._state == "open":
+            self._state = "closed"
+        await self.backend.close()
+
+    async def __aenter__(self) -> EventStore:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()
+
+    # --- writing
+
+    async def append(
+        self,
+        stream: str,
+        events: Sequence[Event],
+        *,
+        expected_version: int | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> int:
+        """Append ``events``, all or none; returns the stream's new version. They are durable when it returns.
+
+        ``expected_version`` is the version that the stream must have: 0 for a new one, None for whatever it has.
+        ``metadata`` goes with each of them.
+
+        Raises:
+            ConcurrencyError: the stream has another version.
+            PayloadError: an event cannot be stored, there are none, or the name is not one of yours to append to.
+            StoreUnavailable: it could not be written, or, with ``in_doubt``, may have been.
+        """
+        (version,) = await self.append_many([(stream, events, expected_version)], metadata=metadata)
+        return version
+
+    async def append_many(
+        self,
+        writes: Sequence[tuple[str, Sequence[Event], int | None]],
+        *,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> list[int]:
+        """Append to several streams, all or none; returns the new version of each.
+
+        A write is the stream, its events and the version it must have, as in `append`. A stream may come twice: the
+        second time it has the version that the first one left. Their events have adjacent positions, in this order.
+
+        Raises:
+            ConcurrencyError, PayloadError, StoreUnavailable: as `append` does, and nothing was written.
+        """
+        backend = self.opened()
+        now = time.time_ns() // 1000
+        prepared = tuple(_write(stream, events, expected, now, metadata) for stream, events, expected in writes)
+        return list(await backend.commit(Commit(prepared))) if prepared else []
+
+    async def flush(self) -> None:
+        """Return when everything that was handed in before, also by tasks that no longer wait for it, is decided."""
+        backend = self.opened()
+        if not backend.readonly:
+            await backend.commit(Commit(()))
+
+    # --- reading
+
+    async def get_events(self, stream: str) -> list[Event]:
+        """Every event of a stream, oldest first; none for a stream that does not exist.
+
+        Raises:
+            StoreFormatError: if this program has no class for one of them.
+        """
+        return await self.get_events_after(stream, 0)
+
+    async def get_events_after(self, stream: str, version: int) -> list[Event]:
+        """The events of a stream that came after it had ``version``, oldest first."""
+        return [recorded.event async for recorded in self.read(stream, after=version)]
+
+    async def get_all_events(self, *, after: int = 0, limit: int | None = None) -> list[Event]:
+        """The events of all streams with a position above ``after``, at most ``limit``, without allframe's own."""
+        events: list[Event] = []
+        if limit is not None and limit <= 0:
+            return events
+        async for recorded in self.read_all(after=after):
+            events.append(recorded.event)
+            if len(events) == limit:
+                break
+        return events
+
+    def read(self, stream: str, *, after: int = 0) -> AsyncIterator[RecordedEvent]:
+        """The events of a stream with a revision above ``after``, oldest first, read in pages as they are asked for."""
+
+        async def following(last: StoredRow | None) -> list[StoredRow]:
+            start = after if last is None else last.revision
+            return await self.opened().read_stream(stream, after=start, limit=PAGE)
+
+        return _Pages(following)
+
+    def read_all(self, *, after: int = 0, system: bool = False) -> AsyncIterator[RecordedEvent]:
+        """The events of all streams with a position above ``after``; allframe's own streams only with ``system``."""
+
+        async def following(last: StoredRow | None) -> list[StoredRow]:
+            start = after if last is None else last.position
+            return await self.opened().read_all(after=start, limit=PAGE, system=system)
+
+        return _Pages(following)
+
+    async def stats(self) -> BackendStats:
+        """How much it holds."""
+        return await self.opened().stats()
+
+    def opened(self) -> EventStoreBackend:
+        """The backend.
+
+        Raises:
+            StoreUnavailable: if the store is not open.
+        """
+        if self._state == "open":
+            return self.backend
+        raise StoreUnavailable(
+            f"The event store {self.backend.url} was {'closed' if self._state == 'closed' else 'not opened yet'}: use "
+            "it inside `async with EventStore(...) as store:`."
+        )
+
+
+class _Pages:
+    """Rows a page at a time. No generator: who stops in the middle would have to close it."""
+
+    def __init__(self, following: Callable[[StoredRow | None], Awaitable[list[StoredRow]]]) -> None:
+        self._following = following
+        self._page: Iterator[StoredRow] = iter(())
+        self._last: StoredRow | None = None
+        self._is_last_page = False
+
+    def __aiter__(self) -> _Pages:
+        return self
+
+    async def __anext__(self) -> RecordedEvent:
+        row = next(self._page, None)
+        if row is None and not self._is_last_page:
+            page = await self._following(self._last)
+            self._page, self._is_last_page = iter(page), len(page) < PAGE
+            row = next(self._page, None)
+        if row is None:
+            raise StopAsyncIteration
+        self._last = row
+        return to_recorded(row)
+
+
+def make_rows(
+    events: Sequence[Event], *, recorded_at: int, metadata: Mapping[str, Any] | None = None
+) -> tuple[Row, ...]:
+    """``events`` as rows for a backend, each with an id of its own. ``recorded_at``: microseconds since 1970, UTC.
+
+    Raises:
+        PayloadError: if one cannot be stored and read back equal.
+    """
+    about = None if not metadata else _METADATA.store(dict(metadata), "The metadata of an event")[0]
+    return tuple(_row(event, recorded_at, about) for event in events)
+
+
+def to_recorded(row: StoredRow) -> RecordedEvent:
+    """A backend's row as an event; its payload is read when it is first asked for."""
+    return RecordedEvent(
+        id=row.id.hex(),
+        position=row.position,
+        stream=row.stream,
+        revision=row.revision,
+        type=row.type,
+        schema_version=row.schema_version,
+        data=row.data,
+        recorded_at=_EPOCH + timedelta(microseconds=row.recorded_at),
+        metadata={} if row.metadata is None else from_json(row.metadata),
+    )
+
+
+def _row(event: Event, recorded_at: int, metadata: bytes | None) -> Row:
+    given: object = event
+    if not isinstance(given, Event):
+        raise PayloadError(f"{given!r} is not an Event. Append instances of classes that derive from allframe.Event.")
+    cls = type(event)
+    data, _ = event_payload(cls).store(event, f"The event {cls.event_name!r}")
+    return Row(new_id(), cls.event_name, cls.event_version, data, recorded_at, metadata)
+
+
+def _write(
+    stream: str, events: Sequence[Event], expected: int | None, now: int, metadata: Mapping[str, Any] | None
+) -> Write:
+    if stream.startswith("$"):
+        raise PayloadError(
+            f"Nothing can be appended to the stream {stream!r}: names that begin with '$' are allframe's own. Give it "
+            "another name."
+        )
+    if not events:
+        # To return the version it has would look like a check of expected_version, and check nothing.
+        raise PayloadError(
+            f"There are no events to append to the stream {stream!r}. Give at least one, or do not append."
+        )
+    return Write(stream, make_rows(events, recorded_at=now, metadata=metadata), expected)
+
+
+def _backend(given: EventStoreBackend | str | None) -> EventStoreBackend:
+    if given is None:
+        return MemoryBackend()
+    if not isinstance(given, str):
+        return given
+    url = parse_url(given)
+    if isinstance(url, MemoryUrl):
+        return MemoryBackend()
+    return SqliteBackend(
+        url.path,
+        durability=url.durability,
+        busy_timeout=url.busy_timeout,
+        max_page_count=url.max_page_count,
+        readonly=url.readonly,
+        url=given,
+    )

@@ -1,0 +1,161 @@
+"""`Writer`: one thread that does the writing of many tasks, together.
+
+Tasks hand items in and wait. The thread takes all that wait, writes them in one go, and wakes their tasks with one call
+to each event loop. While it writes, the next ones gather: under load the price of a write is shared by all of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+from typing import Any, Generic, TypeVar
+
+import anyio
+
+__all__ = ["Writer"]
+
+#: The most items that are written in one go.
+LARGEST_BATCH = 512
+
+I = TypeVar("I")  # noqa: E741 - item
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+class _Ticket:
+    """Something handed in: an item to be written with others, or a call to be made alone."""
+
+    __slots__ = ("call", "done", "error", "item", "loop", "result")
+
+    def __init__(self, item: Any, call: Callable[[], Any] | None) -> None:
+        self.item = item
+        self.call = call
+        self.loop = _running_loop()
+        self.done = anyio.Event()
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+    def outcome(self) -> Any:
+        if self.error is not None:
+            raise self.error
+        return self.result
+
+
+class Writer(Generic[I, R]):
+    """``write`` is given items, oldest first, and answers each with its result or the exception it is to raise."""
+
+    def __init__(self, name: str, write: Callable[[list[I]], Sequence[R | BaseException]]) -> None:
+        self._write = write
+        self._queue: SimpleQueue[_Ticket | None] = SimpleQueue()
+        # A daemon: a program that ends without closing must end. What it was acknowledged is on disk.
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread after what was handed in is written. Blocks; nothing may be handed in afterwards."""
+        self._queue.put(None)
+        self._thread.join()
+
+    async def write(self, item: I) -> R:
+        """Have ``item`` written. It is handed in before the first await: a cancelled wait does not take it back."""
+        ticket = _Ticket(item, None)
+        self._queue.put(ticket)
+        await ticket.done.wait()
+        result: R = ticket.outcome()
+        return result
+
+    async def call(self, function: Callable[[], T]) -> T:
+        """What ``function`` returns on the thread, alone, after what was handed in before it. The wait is shielded."""
+        ticket = _Ticket(None, function)
+        self._queue.put(ticket)
+        with anyio.CancelScope(shield=True):
+            await ticket.done.wait()
+        result: T = ticket.outcome()
+        return result
+
+    def _run(self) -> None:
+        tickets: list[_Ticket] = []
+        following: _Ticket | None = None
+        while True:
+            first = following or self._queue.get()
+            following = None
+            if first is None:
+                return
+            if first.call is not None:
+                _make(first)
+                _wake([first])
+                continue
+            tickets, following, is_last = self._gather(first)
+            self._write_all(tickets)
+            _wake(tickets)
+            tickets.clear()
+            if is_last:
+                return
+
+    def _gather(self, first: _Ticket) -> tuple[list[_Ticket], _Ticket | None, bool]:
+        """All the items that wait; the call that comes after them, if there is one; whether the end does."""
+        tickets = [first]
+        while len(tickets) < LARGEST_BATCH:
+            try:
+                ticket = self._queue.get_nowait()
+            except Empty:
+                break
+            if ticket is None:
+                return tickets, None, True
+            if ticket.call is not None:
+                return tickets, ticket, False
+            tickets.append(ticket)
+        return tickets, None, False
+
+    def _write_all(self, tickets: list[_Ticket]) -> None:
+        try:
+            answers = self._write([ticket.item for ticket in tickets])
+            for ticket, answer in zip(tickets, answers, strict=True):
+                if isinstance(answer, BaseException):
+                    ticket.error = answer
+                else:
+                    ticket.result = answer
+        except BaseException as error:  # noqa: BLE001 - the tasks that wait must hear of it, and the thread go on
+            for ticket in tickets:
+                ticket.error = error
+
+
+def _make(ticket: _Ticket) -> None:
+    assert ticket.call is not None
+    try:
+        ticket.result = ticket.call()
+    except BaseException as error:  # noqa: BLE001 - it is the task's that waits
+        ticket.error = error
+
+
+def _running_loop() -> Any:
+    """The trio token or the asyncio loop of this task."""
+    trio = sys.modules.get("trio")
+    # Trio first: as a guest, it runs inside an asyncio loop.
+    if trio is not None and trio.lowlevel.in_trio_run():
+        return trio.lowlevel.current_trio_token()
+    return asyncio.get_running_loop()
+
+
+def _wake(tickets: list[_Ticket]) -> None:
+    loops: dict[Any, list[_Ticket]] = {}
+    for ticket in tickets:
+        loops.setdefault(ticket.loop, []).append(ticket)
+    for loop, waiting in loops.items():
+        soon = loop.call_soon_threadsafe if hasattr(loop, "call_soon_threadsafe") else loop.run_sync_soon
+        try:
+            soon(_settle, waiting)
+        except RuntimeError:
+            # The loop has ended, and with it everybody who waited: asyncio's "Event loop is closed", trio's
+            # RunFinishedError.
+            pass
+
+
+def _settle(tickets: list[_Ticket]) -> None:
+    for ticket in tickets:
+        ticket.done.set()

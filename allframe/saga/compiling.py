@@ -1,0 +1,125 @@
+"""From a definition to the `SagaGraph` that runs: the rules are applied here, and what fills each parameter is decided."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import JsonValue
+
+from allframe.errors import DefinitionError, PayloadError, Problem
+from allframe.inject import injected_type
+from allframe.payload import Payload
+from allframe.saga import rules
+from allframe.saga.definition import MISSING, Declared, Definition, is_context, seconds, unresolved_names
+from allframe.saga.graph import Compensation, Node, Parameter, Plan, SagaGraph, Source, Step
+from allframe.saga.marks import StepMark
+
+__all__ = ["check", "compile_graph"]
+
+
+def check(definition: Definition) -> bool:
+    """Apply the rules that can be applied now; returns whether all of them could be.
+
+    Raises:
+        DefinitionError: with every problem that was found.
+    """
+    problems = rules.check_structure(definition)
+    resolved = not unresolved_names(definition)
+    if resolved:
+        problems += rules.check_types(definition)
+    if problems:
+        raise DefinitionError(definition.title, problems)
+    return resolved
+
+
+def compile_graph(definition: Definition) -> SagaGraph:
+    """The graph of a definition.
+
+    Raises:
+        DefinitionError: if annotations cannot be resolved, or the types break a rule.
+    """
+    problems = unresolved_names(definition)
+    problems = problems or rules.check_types(definition)
+    model = _model(definition, problems)
+    outputs = [_output(step, problems) for step in definition.steps]
+    if problems or model is None:
+        raise DefinitionError(definition.title, problems)
+    pivot = definition.pivot
+    nodes, steps = [], []
+    for i, declared in enumerate(definition.steps):
+        mark = declared.mark
+        undo = definition.compensation_of(declared.attribute)
+        parameters = _parameters(definition, declared, i)
+        compensation = undo and Compensation(
+            attribute=undo.attribute,
+            function=undo.value,
+            parameters=_parameters(definition, undo, i + 1),
+            timeout=seconds(undo.mark.timeout),
+            retry=undo.mark.retry,
+            if_unknown=undo.mark.if_unknown,
+        )
+        nodes.append(
+            Node(
+                name=mark.name or declared.attribute,
+                after=(i - 1,) if i else (),
+                readonly=mark.readonly,
+                pivot=i == pivot,
+                idempotent=mark.idempotent,
+                compensated=undo is not None,
+                needs_output=undo is not None and undo.mark.if_unknown == "fail",
+                attempts=mark.retry.attempts if mark.retry else 1,
+                compensation_attempts=undo.mark.retry.attempts if undo else 1,
+                takes=tuple(p.step for p in parameters if p.source is Source.OUTPUT),
+            )
+        )
+        output = outputs[i]
+        assert output is not None
+        steps.append(
+            Step(
+                name=nodes[-1].name,
+                attribute=declared.attribute,
+                function=declared.value,
+                parameters=parameters,
+                output=output,
+                timeout=seconds(mark.timeout),
+                retry=mark.retry,
+                compensation=compensation or None,
+            )
+        )
+    cls = definition.cls
+    return SagaGraph(cls.saga_name, cls.saga_version, Plan(tuple(nodes)), tuple(steps), model)
+
+
+def _model(definition: Definition, problems: list[Problem]) -> Payload | None:
+    try:
+        definition.cls.model_rebuild(raise_errors=False, _types_namespace=dict(definition.names) or None)
+        return Payload(definition.cls)
+    except PayloadError as error:
+        problems.append(Problem("AF110", f"The input {error}", definition.where))
+        return None
+
+
+def _output(step: Declared[StepMark], problems: list[Problem]) -> Payload | None:
+    annotation = JsonValue if step.returns is MISSING else step.returns
+    try:
+        return Payload(annotation)
+    except PayloadError as error:
+        problems.append(Problem("AF110", f"What {step.attribute!r} returns: {error}", step.where))
+        return None
+
+
+def _parameters(definition: Definition, declared: Declared[Any], limit: int) -> tuple[Parameter, ...]:
+    """What fills each parameter; steps below ``limit`` have an output to give."""
+    found = []
+    for parameter in declared.parameters:
+        index = definition.step_index(parameter.name)
+        annotation = declared.hint(parameter.name)
+        wanted = injected_type(annotation)
+        if index is not None and index < limit:
+            found.append(Parameter(parameter.name, Source.OUTPUT, step=index))
+        elif is_context(annotation):
+            found.append(Parameter(parameter.name, Source.CONTEXT))
+        elif wanted is not None:
+            optional = parameter.default is not MISSING
+            found.append(Parameter(parameter.name, Source.INJECT, wanted=wanted, optional=optional))
+    return tuple(found)

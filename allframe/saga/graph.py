@@ -1,0 +1,218 @@
+"""The compiled, immutable step graph.
+
+`Plan` is its structure: names, edges and what is promised of each step. That is all that is needed to know where a saga
+stands, and it is stored, so that a program without the saga's class can tell, too. `SagaGraph` adds the functions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
+from typing import Any, Literal
+
+from allframe.errors import PayloadError, StoreFormatError
+from allframe.payload import Payload
+from allframe.saga.retry import Retry
+
+__all__ = ["Compensation", "Node", "Parameter", "Plan", "SagaGraph", "Source", "Step"]
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One step, as the structure of its saga has it."""
+
+    #: The stored name.
+    name: str
+    #: The indices of the steps that it waits for; none of them is implied by another.
+    after: tuple[int, ...] = ()
+    readonly: bool = False
+    pivot: bool = False
+    #: Whether the last answer of the far side speaks for all attempts.
+    idempotent: bool = False
+    compensated: bool = False
+    #: Whether a person must step in where the compensation would have to work without the output.
+    needs_output: bool = False
+    #: How many attempts in all (`Retry.attempts`).
+    attempts: int = 1
+    compensation_attempts: int = 1
+    #: The indices of the steps whose output it takes.
+    takes: tuple[int, ...] = ()
+
+
+class Plan:
+    """The structure of a saga."""
+
+    def __init__(self, nodes: tuple[Node, ...]) -> None:
+        self.nodes = nodes
+        self.index = {node.name: i for i, node in enumerate(nodes)}
+        followers: list[list[int]] = [[] for _ in nodes]
+        for i, node in enumerate(nodes):
+            for before in node.after:
+                followers[before].append(i)
+        #: For each step, the steps that wait for it.
+        self.followers = tuple(map(tuple, followers))
+        #: The step after which the saga only goes forward, if there is one.
+        self.pivot = next((i for i, node in enumerate(nodes) if node.pivot), None)
+        #: The pivot and what follows it: these are never rolled back.
+        self.forward_only = frozenset() if self.pivot is None else frozenset(self._reach(self.pivot))
+        taken = {taken for node in nodes for taken in node.takes}
+        #: The steps whose output some later step takes.
+        self.taken = frozenset(taken)
+
+    def _reach(self, start: int) -> set[int]:
+        seen, todo = {start}, [start]
+        while todo:
+            fresh = set(self.followers[todo.pop()]) - seen
+            seen |= fresh
+            todo += fresh
+        return seen
+
+    @classmethod
+    def from_description(cls, description: dict[str, Any]) -> Plan:
+        """The plan that was stored.
+
+        Raises:
+            StoreFormatError: if this is none.
+        """
+        try:
+            index = {step["name"]: i for i, step in enumerate(description["steps"])}
+            return cls(
+                tuple(
+                    Node(
+                        name=step["name"],
+                        after=tuple(index[name] for name in step["after"]),
+                        takes=tuple(index[name] for name in step["takes"]),
+                        readonly=step["readonly"],
+                        pivot=step["pivot"],
+                        idempotent=step["idempotent"],
+                        compensated=step["compensation"] is not None,
+                        needs_output=bool(step["compensation"]) and step["compensation"]["if_unknown"] == "fail",
+                    )
+                    for step in description["steps"]
+                )
+            )
+        except (KeyError, TypeError) as error:
+            raise StoreFormatError(f"The stored definition of a saga cannot be read: {error!r}.") from error
+
+
+class Source(Enum):
+    """Where a parameter's value comes from."""
+
+    CONTEXT = "context"
+    OUTPUT = "output"
+    INJECT = "inject"
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter of a step or compensation, and what fills it."""
+
+    name: str
+    source: Source
+    #: For an output: the index of the step that gives it.
+    step: int = -1
+    #: For an injected object: the type that is asked for.
+    wanted: Any = None
+    #: Whether it may be left to its default when nothing is provided.
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Compensation:
+    """What undoes a step."""
+
+    #: Its name in the class body.
+    attribute: str
+    function: Callable[..., Any]
+    parameters: tuple[Parameter, ...]
+    #: Seconds an attempt, or None.
+    timeout: float | None
+    retry: Retry
+    if_unknown: Literal["call", "fail"]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step with its function."""
+
+    #: The stored name.
+    name: str
+    #: Its name in the class body.
+    attribute: str
+    function: Callable[..., Any]
+    parameters: tuple[Parameter, ...]
+    output: Payload
+    #: Seconds an attempt, or None.
+    timeout: float | None
+    retry: Retry | None
+    compensation: Compensation | None
+
+
+class SagaGraph:
+    """What a saga class was compiled to. ``TransferMoney.graph`` holds it."""
+
+    def __init__(self, saga: str, version: int, plan: Plan, steps: tuple[Step, ...], model: Payload) -> None:
+        #: The stored name and version of the saga.
+        self.saga = saga
+        self.version = version
+        self.plan = plan
+        self.steps = steps
+        #: The stored form of the saga's input.
+        self.model = model
+
+    @cached_property
+    def description(self) -> dict[str, Any]:
+        """The graph as it is stored, and as a person compares two: names, edges, promises, schemas."""
+        names = [node.name for node in self.plan.nodes]
+        steps = []
+        for node, step in zip(self.plan.nodes, self.steps, strict=True):
+            undo = step.compensation
+            steps.append(
+                {
+                    "name": node.name,
+                    "after": [names[i] for i in node.after],
+                    "takes": [names[i] for i in node.takes],
+                    "readonly": node.readonly,
+                    "pivot": node.pivot,
+                    "idempotent": node.idempotent,
+                    "compensation": undo and {"name": undo.attribute, "if_unknown": undo.if_unknown},
+                    "output": _schema(step.output),
+                }
+            )
+        return {"saga": self.saga, "version": self.version, "input": _schema(self.model), "steps": steps}
+
+    @cached_property
+    def description_json(self) -> bytes:
+        return json.dumps(self.description, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """32 hexadecimal digits: equal for equal descriptions. Source text is not part of it."""
+        return hashlib.sha256(self.description_json).hexdigest()[:32]
+
+    def wanted(self) -> dict[Any, str]:
+        """Every injected type that has to be there, and who first asks: ``step 'debit', parameter 'bank'``."""
+        found: dict[Any, str] = {}
+        for step in self.steps:
+            for part in (step, step.compensation):
+                for parameter in part.parameters if part else ():
+                    if parameter.source is Source.INJECT and not parameter.optional:
+                        kind = "step" if part is step else "compensation"
+                        place = f"{kind} {part.attribute!r}, parameter {parameter.name!r}" if part else ""
+                        found.setdefault(parameter.wanted, place)
+        return found
+
+    def __repr__(self) -> str:
+        return f"<SagaGraph {self.saga} v{self.version}: {' -> '.join(node.name for node in self.plan.nodes)}>"
+
+
+def _schema(payload: Payload) -> dict[str, Any]:
+    try:
+        return payload.schema()
+    except PayloadError:
+        # Some types can be stored but not described: then only their name tells two of them apart.
+        return {"python": str(payload.annotation)}

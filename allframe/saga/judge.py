@@ -1,0 +1,127 @@
+"""How an attempt ended, as the record that says so.
+
+*A step that speaks is believed; a step that is silenced is treated as possibly done.*
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+
+from allframe.errors import PayloadError
+from allframe.events.backend import Write
+from allframe.events.event import Event
+from allframe.saga.context import Refused, StepContext, UnknownReason
+from allframe.saga.graph import Compensation, Step
+from allframe.saga.outputs import event_writes, store_output
+from allframe.saga.perform import Attempt, describe, is_unknown
+from allframe.saga.records import (
+    Record,
+    StepCompensated,
+    StepFailed,
+    StepNotCompensated,
+    StepOutputLost,
+    StepSucceeded,
+    StepUnknown,
+)
+from allframe.saga.retry import Retry
+
+__all__ = ["Ended", "judge_compensation", "judge_step"]
+
+
+@dataclass(slots=True)
+class Ended:
+    """What came of a move."""
+
+    record: Record
+    #: Seconds after which to try again, if that is admitted.
+    retry_in: float | None = None
+    #: The events that go with the record.
+    writes: tuple[Write, ...] = ()
+    events: tuple[Event, ...] = ()
+    value: Any = None
+    error: BaseException | None = None
+
+
+def judge_step(step: Step, context: StepContext, this: Attempt, now: int) -> Ended:
+    """How an attempt of ``step`` ended. ``now``: microseconds since 1970, UTC."""
+    if this.returned:
+        return _succeeded(step, context, this, now)
+    number, error = context.attempt, this.error
+    if this.silenced:
+        cut = this.cut and anyio.current_time() < this.scope.deadline
+        reason = UnknownReason.CANCELLED if cut else UnknownReason.DEADLINE
+        info = None if error is None else describe(error)
+        timeout = None if cut else this.timeout
+        silenced = StepUnknown(step=step.name, attempt=number, reason=reason, error=info, timeout=timeout)
+        return Ended(silenced, retry_in=None if cut else _retry_in(step.retry, TimeoutError(), number), error=error)
+    assert error is not None
+    retry_in = _retry_in(step.retry, error, number)
+    if is_unknown(error):
+        silent = StepUnknown(step=step.name, attempt=number, reason=UnknownReason.SILENCE, error=describe(error))
+        return Ended(silent, retry_in=retry_in, error=error)
+    refused = isinstance(error, Refused)
+    failed = StepFailed(step=step.name, attempt=number, error=describe(error), refused=refused)
+    return Ended(failed, retry_in=retry_in, error=error)
+
+
+def _succeeded(step: Step, context: StepContext, this: Attempt, now: int) -> Ended:
+    late, timeout = this.overdue, this.timeout if this.overdue else None
+    try:
+        stored = store_output(step, this.value)
+        writes, events = _emitted(context, stored.events, now)
+    except PayloadError as error:
+        info = describe(error)
+        lost = StepOutputLost(step=step.name, attempt=context.attempt, error=info, late=late, timeout=timeout)
+        return Ended(lost, error=error)
+    record = StepSucceeded(
+        step=step.name,
+        attempt=context.attempt,
+        output=stored.data,
+        form=stored.form,
+        emitted=len(events),
+        late=late,
+        timeout=timeout,
+    )
+    return Ended(record, writes=writes, events=events, value=stored.value)
+
+
+def judge_compensation(undo: Compensation, context: StepContext, this: Attempt, now: int) -> Ended:
+    """How an attempt to undo a step ended. One that returned after its deadline has undone it all the same."""
+    step, number, error = context.step, context.attempt, this.error
+    if this.returned:
+        try:
+            writes, events = _emitted(context, _events_of(this.value), now)
+        except PayloadError as lost:
+            error = lost
+        else:
+            done = StepCompensated(step=step, attempt=number, emitted=len(events))
+            return Ended(done, writes=writes, events=events)
+    admitted = TimeoutError() if this.silenced else error
+    if error is None:
+        error = TimeoutError(f"The compensation did not end within its timeout of {this.timeout:g} s.")
+    timeout = this.timeout if this.silenced else None
+    failed = StepNotCompensated(step=step, attempt=number, error=describe(error), timeout=timeout)
+    return Ended(failed, retry_in=_retry_in(undo.retry, admitted or error, number), error=error)
+
+
+def _emitted(context: StepContext, returned: Sequence[Event], now: int) -> tuple[tuple[Write, ...], tuple[Event, ...]]:
+    """What an attempt emitted, as writes and as events: what it handed to ``ctx.emit`` comes before what it returned."""
+    emitted = [*context.emitted, *((event, None) for event in returned)]
+    if not emitted:
+        return (), ()
+    writes = event_writes(emitted, saga_id=context.saga_id, step=context.step, recorded_at=now)
+    return writes, tuple(event for event, _ in emitted)
+
+
+def _events_of(value: Any) -> list[Event]:
+    """The events that a compensation returned; anything else that it returns means nothing."""
+    values = value if isinstance(value, list) else [value]
+    return [item for item in values if isinstance(item, Event)]
+
+
+def _retry_in(retry: Retry | None, error: BaseException, number: int) -> float | None:
+    return retry.delay(number) if retry is not None and retry.admits(error) else None

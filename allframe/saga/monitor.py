@@ -1,0 +1,296 @@
+"""Looking at sagas: `SagaMetadata`, and `Monitor`, which reads them from a store.
+
+Everything here is a fold over what is stored. It needs no saga class, disturbs nobody, and works on a store that another
+process owns (``sqlite:///bank.db?mode=ro``). So what it says is durable, wherever it is asked from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from pydantic_core import from_json
+
+from allframe.clock import from_microseconds, to_microseconds
+from allframe.errors import ErrorInfo, SagaNotFound, StoreFormatError
+from allframe.events.backend import EventStoreBackend, Head, HeadQuery, StoredRow
+from allframe.events.store import EventStore
+from allframe.saga.execution import RUNNING, Execution, Phase, SagaStatus
+from allframe.saga.graph import Plan
+from allframe.saga.records import Record, SagaStarted, decode, definition_stream, saga_stream
+
+__all__ = ["CATEGORY", "Monitor", "SagaMetadata", "Stored", "TimelineEntry", "head_of", "metadata_of"]
+
+#: The category of the heads of sagas.
+CATEGORY: Final = "saga"
+_PREFIX: Final = saga_stream("")
+_ALL: Final = tuple(SagaStatus)
+
+
+@dataclass(frozen=True, slots=True)
+class SagaMetadata:
+    """Where one saga stands."""
+
+    id: str
+    #: The stored name of its class.
+    saga: str
+    status: SagaStatus
+    #: The steps that run now, or whose compensation does.
+    running: tuple[str, ...]
+    #: How many steps have succeeded.
+    steps_executed: int
+    total_steps: int
+    started_at: datetime
+    #: When its last record was written.
+    updated_at: datetime
+    failed_step: str | None
+    error: ErrorInfo | None
+    #: For ``FAILED``: the steps that are still in effect.
+    uncompensated: tuple[str, ...]
+    #: Whether a person should look.
+    attention: bool
+    #: For ``BLOCKED``: what it waits for. For a cancelled saga: why it was.
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineEntry:
+    """One record of a saga."""
+
+    #: From 1.
+    revision: int
+    position: int
+    at: datetime
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A saga as it stands in the store."""
+
+    started: SagaStarted
+    execution: Execution
+    rows: list[StoredRow]
+
+
+class Monitor:
+    """Reads sagas from an open store."""
+
+    def __init__(self, store: EventStore) -> None:
+        self._store = store
+        self._plans: dict[str, Plan] = {}
+
+    @property
+    def _backend(self) -> EventStoreBackend:
+        return self._store.backend
+
+    async def get_saga(self, id: str) -> SagaMetadata | None:  # noqa: A002 - the word of the whole API
+        """Where the saga with this id stands; None if there is none."""
+        stored = await self.read(id)
+        return None if stored is None else metadata_of(id, stored.execution)
+
+    async def get_running_sagas(self) -> list[SagaMetadata]:
+        """Those that are ``NOT_STARTED``, ``EXECUTING`` or ``COMPENSATING``, by id."""
+        found: list[SagaMetadata] = []
+        after: str | None = None
+        query = HeadQuery(CATEGORY, statuses=_values(RUNNING))
+        while heads := await self._backend.list_heads(query, after=after):
+            found += await self._read_all(heads)
+            after = heads[-1].stream
+        return [metadata for metadata in found if metadata.status in RUNNING]
+
+    async def get_history(
+        self,
+        *,
+        saga: str | type | None = None,
+        status: SagaStatus | str | None = None,
+        since: datetime | None = None,
+        limit: int = 100,
+        before: str | None = None,
+    ) -> list[SagaMetadata]:
+        """Those that do not run any more, the newest end first.
+
+        Args:
+            saga: Only of this class, or stored name.
+            status: Only with this status.
+            since: Only those that came to their status at or after this time.
+            limit: At most so many.
+            before: The id of the last one of the page before.
+        """
+        wanted = set(_ALL) - RUNNING if status is None else {SagaStatus(status)} - RUNNING
+        query = HeadQuery(
+            CATEGORY,
+            statuses=_values(wanted),
+            name=_stored_name(saga),
+            since=None if since is None else to_microseconds(since),
+        )
+        last = None if before is None else saga_stream(before)
+        return await self._read_all(await self._backend.newest_heads(query, before=last, limit=limit))
+
+    async def running_count(self) -> int:
+        """How many sagas are ``NOT_STARTED``, ``EXECUTING`` or ``COMPENSATING``."""
+        return await self._backend.count_heads(HeadQuery(CATEGORY, statuses=_values(RUNNING)))
+
+    async def history_count(self) -> int:
+        """How many are not."""
+        return await self._backend.count_heads(HeadQuery(CATEGORY, statuses=_values(set(_ALL) - RUNNING)))
+
+    async def timeline(self, id: str) -> list[TimelineEntry]:  # noqa: A002
+        """Every record of one saga, oldest first.
+
+        Raises:
+            SagaNotFound: if there is none with this id.
+        """
+        rows = await self._backend.read_stream(saga_stream(id))
+        if not rows:
+            raise SagaNotFound(f"The store holds no saga {id!r}.", saga_id=id)
+        return [
+            TimelineEntry(row.revision, row.position, from_microseconds(row.recorded_at), _decode(row)) for row in rows
+        ]
+
+    async def read(self, id: str, plan: Plan | None = None) -> Stored | None:  # noqa: A002
+        """A saga folded from its records, by ``plan`` or the one that was stored with it; None if there is none.
+
+        Raises:
+            StoreFormatError: if it cannot be read, or names steps that the plan does not have.
+        """
+        rows = await self._backend.read_stream(saga_stream(id))
+        if not rows:
+            return None
+        records = [(_decode(row), row.recorded_at) for row in rows]
+        started = records[0][0]
+        if not isinstance(started, SagaStarted):
+            raise StoreFormatError(f"The stream of saga {id!r} begins with {started.type!r}.")
+        plan = plan or await self.plan(_definition(records))
+        try:
+            return Stored(started, Execution.replay(plan, records), rows)
+        except KeyError as error:
+            raise StoreFormatError(
+                f"The records of saga {id!r} name a step {error} that its definition lacks."
+            ) from error
+
+    async def plan(self, fingerprint: str) -> Plan:
+        """The stored structure of a saga.
+
+        Raises:
+            StoreFormatError: if it is not there.
+        """
+        plan = self._plans.get(fingerprint)
+        if plan is None:
+            plan = self._plans[fingerprint] = Plan.from_description(await self.description(fingerprint))
+        return plan
+
+    async def description(self, fingerprint: str) -> dict[str, Any]:
+        """The stored definition of a saga.
+
+        Raises:
+            StoreFormatError: if it is not there.
+        """
+        rows = await self._backend.read_stream(definition_stream(fingerprint), limit=1)
+        if not rows:
+            raise StoreFormatError(f"The store lacks the definition {fingerprint} that a saga names.")
+        description: dict[str, Any] = from_json(rows[0].data)
+        return description
+
+    async def _read_all(self, heads: Iterable[Head]) -> list[SagaMetadata]:
+        found = []
+        for head in heads:
+            id_ = head.stream.removeprefix(_PREFIX)
+            try:
+                metadata = await self.get_saga(id_)
+            except StoreFormatError as error:
+                metadata = _from_head(id_, head, error)  # one that cannot be read does not hide the others
+            if metadata is not None:
+                found.append(metadata)
+        return found
+
+
+def metadata_of(saga_id: str, execution: Execution) -> SagaMetadata:
+    """What there is to say of an execution."""
+    nodes, cause = execution.plan.nodes, execution.cause
+    running = [nodes[step].name for step in execution.running]
+    if execution.undoing is not None:
+        running.append(nodes[execution.undoing].name)
+    reason = execution.cancel.reason if execution.cancel else None
+    failed = None if cause is None else nodes[cause.step].name
+    error = None if cause is None else cause.error
+    if execution.blocked is not None:
+        reason, failed = execution.blocked.reason, execution.blocked.step or failed
+        error = error or (execution.steps[execution.plan.index[failed]].error if failed else None)
+    assert execution.started is not None
+    return SagaMetadata(
+        id=saga_id,
+        saga=execution.started.saga,
+        status=execution.status,
+        running=tuple(running),
+        steps_executed=sum(state.phase in (Phase.SUCCEEDED, Phase.LOST) for state in execution.steps),
+        total_steps=len(nodes),
+        started_at=from_microseconds(execution.started_at),
+        updated_at=from_microseconds(execution.updated_at),
+        failed_step=failed,
+        error=error,
+        uncompensated=execution.uncompensated,
+        attention=needs_attention(execution.status),
+        reason=reason,
+    )
+
+
+def head_of(stream: str, execution: Execution, digest: bytes) -> Head:
+    """The head that goes with an execution."""
+    started = execution.started
+    assert started is not None
+    return Head(
+        stream=stream,
+        category=CATEGORY,
+        name=started.saga,
+        version=started.version,
+        started_at=execution.started_at,
+        status=execution.status.value,
+        since=execution.since or execution.started_at,
+        blocked=execution.blocked.kind if execution.blocked else None,
+        epoch=execution.epoch,
+        digest=digest,
+        attention=needs_attention(execution.status),
+    )
+
+
+def needs_attention(status: SagaStatus) -> bool:
+    return status in (SagaStatus.FAILED, SagaStatus.BLOCKED)
+
+
+def _from_head(saga_id: str, head: Head, error: StoreFormatError) -> SagaMetadata:
+    since = from_microseconds(head.since)
+    return SagaMetadata(
+        id=saga_id,
+        saga=head.name,
+        status=SagaStatus(head.status),
+        running=(),
+        steps_executed=0,
+        total_steps=0,
+        started_at=from_microseconds(head.started_at),
+        updated_at=since,
+        failed_step=None,
+        error=None,
+        uncompensated=(),
+        attention=True,
+        reason=f"Its records cannot be read: {error}",
+    )
+
+
+def _definition(records: list[tuple[Record, int]]) -> str:
+    named = [fingerprint for record, _ in records if (fingerprint := getattr(record, "definition", None))]
+    return str(named[-1])
+
+
+def _decode(row: StoredRow) -> Record:
+    return decode(row.type, row.schema_version, row.data)
+
+
+def _stored_name(saga: str | type | None) -> str | None:
+    return saga if saga is None or isinstance(saga, str) else str(getattr(saga, "saga_name", saga.__name__))
+
+
+def _values(statuses: Iterable[SagaStatus]) -> tuple[str, ...]:
+    return tuple(sorted(status.value for status in statuses))

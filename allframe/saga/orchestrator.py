@@ -1,0 +1,411 @@
+"""`SagaOrchestrator`: runs sagas, records them, recovers them, and is asked about them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from types import ModuleType, TracebackType
+from typing import Any
+
+import anyio
+
+from allframe.clock import Clock, SystemClock
+from allframe.errors import (
+    AlreadyExecuting,
+    ConcurrencyError,
+    DependencyMissing,
+    OperationRefused,
+    OrchestratorClosed,
+    SagaIdConflict,
+    SagaIdInvalid,
+    SagaNotFound,
+    StoreError,
+)
+from allframe.events.store import EventStore
+from allframe.inject import Provider
+from allframe.naming import Names
+from allframe.saga.declare import SAGAS, Saga
+from allframe.saga.execution import TERMINAL, SagaStatus
+from allframe.saga.handle import Entry, SagaHandle
+from allframe.saga.monitor import Monitor, SagaMetadata, Stored
+from allframe.saga.outcome import SagaOutcome, error_of
+from allframe.saga.recovery import CannotLoad, events_of, restore
+from allframe.saga.registry import Registry
+
+__all__ = ["SagaOrchestrator"]
+
+logger = logging.getLogger("allframe")
+
+
+class SagaOrchestrator:
+    """Runs sagas and records every transition in an event store.
+
+    ::
+
+        async with SagaOrchestrator("sqlite:///bank.db", provide={Bank: bank}) as orchestrator:
+            outcome = await orchestrator.execute(TransferMoney(...), id="transfer-100")
+
+    Entering it recovers what another opening of the store left unfinished. Leaving it stops admitting, lets steps
+    finish for ``grace`` seconds, and drops the rest without writing: the next opening recovers it. Only what runs on a
+    memory store of its own, which has no next opening, is cancelled and rolled back within ``grace``.
+
+    Args:
+        store: An open `EventStore`, which stays open; a URL, which it opens and closes; or nothing, for memory.
+        sagas: The classes, or modules of classes, that may run here. Every one that is imported, if not given.
+        provide: An object for each type that steps inject.
+        max_running: So many sagas run at once; others are recorded, and wait for their turn.
+        grace: Seconds that steps are given when leaving.
+        clock: Wall time; the machine's, if not given.
+    """
+
+    def __init__(
+        self,
+        store: EventStore | str | None = None,
+        *,
+        sagas: Iterable[type[Saga] | ModuleType] | None = None,
+        provide: Mapping[Any, object] | None = None,
+        max_running: int = 1000,
+        grace: float = 10.0,
+        clock: Clock | None = None,
+    ) -> None:
+        if max_running < 1 or not grace >= 0:
+            raise ValueError(f"Expected max_running from 1 and grace from 0, found {max_running!r} and {grace!r}.")
+        self._owns_store = not isinstance(store, EventStore)
+        self._store = store if isinstance(store, EventStore) else EventStore(store)
+        self._classes = None if sagas is None else _classes(sagas)
+        self._names = SAGAS if self._classes is None else _names(self._classes)
+        self._provider = Provider(provide)
+        self._monitor = Monitor(self._store)
+        self._clock = clock or SystemClock()
+        self._max_running, self._grace = max_running, grace
+        self._registry: Registry | None = None
+        self._closed = False
+
+    async def __aenter__(self) -> SagaOrchestrator:
+        if self._registry is not None:
+            raise OrchestratorClosed("This orchestrator was entered before. Make a new one: it is cheap.")
+        if self._owns_store:
+            await self._store.open()
+        try:
+            self._registry = Registry(
+                self._store.opened(),
+                self._monitor,
+                self._provider,
+                self._clock,
+                self._names.find,
+                max_running=self._max_running,
+                grace=self._grace,
+                # A memory store of our own is gone when we leave: what runs is rolled back while it can be.
+                ephemeral=self._owns_store and not self._store.backend.durable,
+            )
+            await self._registry.enter()
+        except BaseException:
+            await self._close_store()
+            raise
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        assert self._registry is not None
+        try:
+            await self._registry.leave(error)
+        finally:
+            self._closed = True
+            await self._close_store()
+
+    async def _close_store(self) -> None:
+        if self._owns_store:
+            with anyio.CancelScope(shield=True):
+                await self._store.close()
+
+    # --- running -----------------------------------------------------------------------------------------------------
+
+    async def execute(self, saga: Saga, *, id: str | None = None) -> SagaOutcome:  # noqa: A002
+        """Run a saga and return its outcome. Cancelling the wait leaves the saga running.
+
+        Args:
+            saga: The saga with its input.
+            id: Its id, once for ever: 1 to 200 printable characters, the first not ``$``. A UUID, if not given.
+
+        Raises:
+            SagaError: it did not complete. The text says what was rolled back, and what was not.
+            AlreadyExecuting: a call of this orchestrator is running it; ``handle`` waits for that.
+            SagaIdConflict: the id belongs to another input.
+            DependencyMissing: nothing provides what a step injects. Nothing was written.
+            PayloadError: the input cannot be stored. Nothing was written.
+            OrchestratorClosed: the orchestrator leaves, or was not entered.
+            StoreError: the store cannot be used.
+        """
+        entry, stored, fresh = await self._start(saga, id)
+        saga_id = entry.id if entry is not None else _id_of(stored)
+        handle = SagaHandle(saga_id, self, entry)
+        if entry is not None:
+            if not fresh and entry.asked and not entry.done.is_set():
+                raise AlreadyExecuting(
+                    f"Saga {saga_id!r} is being executed already. To wait for it, use the handle that this error carries, "
+                    "or start() instead of execute().",
+                    handle=handle,
+                    saga_id=saga_id,
+                )
+            entry.asked = True
+        outcome = await handle.outcome()
+        outcome.raise_for_status()
+        return outcome
+
+    async def start(self, saga: Saga, *, id: str | None = None) -> SagaHandle:  # noqa: A002
+        """Begin a saga, or find the one with this id and input. It returns when the saga is safely recorded.
+
+        Raises:
+            SagaIdConflict: the id belongs to another input.
+            DependencyMissing, PayloadError, OrchestratorClosed, StoreError: as `execute`.
+        """
+        entry, stored, _ = await self._start(saga, id)
+        if entry is None:
+            return SagaHandle(_id_of(stored), self, None)
+        entry.asked = True
+        return SagaHandle(entry.id, self, entry)
+
+    async def cancel(self, id: str, *, reason: str) -> None:  # noqa: A002
+        """Have a saga undone. It returns when that is recorded; the rollback follows.
+
+        A running step is cut, unless it is the pivot, and counts as one that may have taken effect.
+
+        Raises:
+            SagaNotFound: there is none with this id.
+            CancelRefused: it has passed its pivot, and only goes forward.
+            OperationRefused: it is being undone already, or is over.
+        """
+        registry = self._open()
+        entry, _ = await self._entry_for(id, "cancelled")
+        await registry.cancel(entry, reason)
+
+    async def retry_failed(self, id: str, *, reason: str) -> None:  # noqa: A002
+        """Try again, with fresh attempts, what a saga is stuck on: the rollback of a ``FAILED`` one; the step, or the
+        loading, of a ``BLOCKED`` one. It returns when that is recorded.
+
+        Raises:
+            SagaNotFound: there is none with this id.
+            OperationRefused: it is neither ``FAILED`` nor ``BLOCKED``, or what it waits for is still not there.
+        """
+        registry = self._open()
+        entry, was_missing = await self._entry_for(id, "retried")
+        if not was_missing:  # else loading it was the retry
+            await registry.retry_failed(entry, reason)
+
+    # --- looking -----------------------------------------------------------------------------------------------------
+
+    async def get_saga(self, id: str) -> SagaMetadata | None:  # noqa: A002
+        """Where the saga with this id stands; None if there is none."""
+        self._open(leaving_too=True)
+        return await self._monitor.get_saga(id)
+
+    async def get_running_sagas(self) -> list[SagaMetadata]:
+        """Those that are ``NOT_STARTED``, ``EXECUTING`` or ``COMPENSATING``, by id."""
+        self._open(leaving_too=True)
+        return await self._monitor.get_running_sagas()
+
+    async def get_history(
+        self,
+        *,
+        saga: str | type[Saga] | None = None,
+        status: SagaStatus | str | None = None,
+        since: datetime | None = None,
+        limit: int = 100,
+        before: str | None = None,
+    ) -> list[SagaMetadata]:
+        """The others, the newest end first. As `Monitor.get_history`."""
+        self._open(leaving_too=True)
+        return await self._monitor.get_history(saga=saga, status=status, since=since, limit=limit, before=before)
+
+    async def running_count(self) -> int:
+        """How many sagas are ``NOT_STARTED``, ``EXECUTING`` or ``COMPENSATING``."""
+        self._open(leaving_too=True)
+        return await self._monitor.running_count()
+
+    async def history_count(self) -> int:
+        """How many are not."""
+        self._open(leaving_too=True)
+        return await self._monitor.history_count()
+
+    @property
+    def store_trouble(self) -> StoreError | None:
+        """Why the store cannot be written at the moment, or None. Meanwhile sagas hold what they have to write."""
+        return None if self._registry is None else self._registry.store_trouble
+
+    # --- below -------------------------------------------------------------------------------------------------------
+
+    def _open(self, *, leaving_too: bool = False) -> Registry:
+        if self._registry is None:
+            raise OrchestratorClosed(
+                "The orchestrator was not entered. Use it inside `async with SagaOrchestrator(...) as orchestrator:`."
+            )
+        if self._closed or (self._registry.closing and not leaving_too):
+            raise OrchestratorClosed(
+                "The orchestrator is leaving, or has left. What it had begun goes on at the next opening."
+            )
+        return self._registry
+
+    async def _start(self, saga: Saga, saga_id: str | None) -> tuple[Entry | None, Stored | None, bool]:
+        """The entry of the saga, or where it stands in the store; and whether this call began it."""
+        registry = self._open()
+        graph = self._graph_of(saga)
+        data, saga = graph.model.store(saga, f"The input of {type(saga).__qualname__}")
+        missing = self._provider.missing(graph.wanted())
+        if missing:
+            raise DependencyMissing(
+                f"{type(saga).__qualname__} cannot run: nothing provides {missing}. Hand it to the orchestrator: "
+                f"SagaOrchestrator(..., provide={{...}}). It has {self._provider.names()}.",
+                saga_id=saga_id,
+            )
+        if saga_id is not None:
+            _check_id(saga_id)
+            entry = registry.entries.get(saga_id)
+            if entry is not None:
+                return await self._join(entry, saga)
+        entry = registry.begin(saga, graph, data, saga_id)
+        await entry.found.wait()
+        if isinstance(entry.failure, ConcurrencyError):
+            return await self._attach(entry.id, saga)
+        if entry.failure is not None:
+            raise entry.failure
+        return entry, None, True
+
+    def _graph_of(self, saga: Saga) -> Any:
+        given: object = saga
+        cls = type(saga)
+        if not isinstance(given, Saga) or cls is Saga:
+            raise TypeError(f"Expected an instance of a Saga class, found {given!r}.")
+        graph = cls.graph
+        self._names.find(cls.saga_name, cls.saga_version)  # two of one name could not be told apart when recovering
+        if self._classes is not None and cls not in self._classes:
+            names = ", ".join(sorted(known.__qualname__ for known in self._classes)) or "none"
+            raise OperationRefused(
+                f"{cls.__qualname__} is not among the sagas that this orchestrator was given, and would not be recovered "
+                f"by it. It has: {names}. Add it to sagas=."
+            )
+        return graph
+
+    async def _join(self, entry: Entry, saga: Saga) -> tuple[Entry | None, Stored | None, bool]:
+        """An id that is in hand already."""
+        await entry.found.wait()
+        if isinstance(entry.failure, ConcurrencyError | CannotLoad) or entry.running is None:
+            return await self._attach(entry.id, saga)
+        if entry.failure is not None and entry.started is not None:
+            raise entry.failure
+        if entry.running.saga != saga:
+            raise _conflict(entry.id, entry.running.graph.saga)
+        return entry, None, False
+
+    async def _attach(self, saga_id: str, saga: Saga) -> tuple[Entry | None, Stored | None, bool]:
+        """An id that is in the store."""
+        stored = await self._monitor.read(saga_id)
+        if stored is None:
+            raise SagaNotFound(f"The store holds no saga {saga_id!r}.", saga_id=saga_id)
+        name = type(saga).saga_name
+        try:
+            same = stored.started.saga == name and type(saga).graph.model.load(stored.started.input, "input") == saga
+        except Exception:  # noqa: BLE001 - today's class cannot read it: it is another input
+            same = False
+        if not same:
+            raise _conflict(saga_id, stored.started.saga)
+        registry = self._open()
+        if registry.will_recover(stored):
+            return registry.adopt(saga_id), stored, False
+        return None, stored, False
+
+    async def _entry_for(self, saga_id: str, done: str) -> tuple[Entry, bool]:
+        """The saga in hand, so that something can be asked of it; and whether it was blocked for what it now has."""
+        registry = self._open()
+        entry = registry.entries.get(saga_id)
+        was_missing = False
+        if entry is None:
+            stored = await self._monitor.read(saga_id)
+            if stored is None:
+                raise SagaNotFound(f"The store holds no saga {saga_id!r}, so none can be {done}.", saga_id=saga_id)
+            if stored.execution.status in TERMINAL:
+                raise OperationRefused(
+                    f"Saga {saga_id!r} is {stored.execution.status}: it is over, and cannot be {done}.", saga_id=saga_id
+                )
+            was_missing = stored.execution.status is SagaStatus.BLOCKED and registry.is_mendable(stored)
+            entry = registry.entries.get(saga_id) or registry.wake(saga_id, stored)
+        await entry.found.wait()
+        if isinstance(entry.failure, CannotLoad):
+            raise OperationRefused(
+                f"Saga {saga_id!r} cannot be {done}, for it cannot be loaded: {entry.failure}", saga_id=saga_id
+            )
+        if entry.failure is not None:
+            raise entry.failure
+        return entry, was_missing
+
+    async def _outcome(self, saga_id: str, entry: Entry | None) -> SagaOutcome:
+        if entry is not None and entry.outcome is not None:
+            return entry.outcome
+        entry = self._open(leaving_too=True).entries.get(saga_id) or entry
+        if entry is not None:
+            await entry.done.wait()
+            if entry.failure is not None and not isinstance(entry.failure, CannotLoad):
+                raise entry.failure
+            if entry.outcome is not None:
+                return entry.outcome
+        return await self._stored_outcome(saga_id, entry)
+
+    async def _stored_outcome(self, saga_id: str, entry: Entry | None) -> SagaOutcome:
+        registry = self._registry
+        assert registry is not None
+        live = None if entry is None or entry.running is None else entry.running.error
+        try:
+            running = await restore(registry, self._monitor, saga_id, self._names.find)
+            events = await events_of(self._monitor, self._store.backend, saga_id)
+        except (CannotLoad, StoreError):
+            # It ended, but with a class that this program does not have: its outputs cannot be read.
+            stored = await self._monitor.read(saga_id)
+            if stored is None:
+                raise SagaNotFound(f"The store holds no saga {saga_id!r}.", saga_id=saga_id) from None
+            failure = error_of(saga_id, stored.started.saga, stored.execution, live)
+            cause = stored.execution.cause
+            error = None if cause is None else cause.error
+            return SagaOutcome(saga_id, stored.execution.status, {}, None, [], error, (), failure)
+        running.events, running.error = events, live
+        return registry.outcome_of(running)
+
+
+def _classes(sagas: Iterable[type[Saga] | ModuleType]) -> set[type[Saga]]:
+    found: set[type[Saga]] = set()
+    for given in sagas:
+        if isinstance(given, ModuleType):
+            found |= {
+                value
+                for value in vars(given).values()
+                if isinstance(value, type) and issubclass(value, Saga) and value is not Saga
+            }
+        else:
+            found.add(given)
+    return found
+
+
+def _names(classes: Iterable[type[Saga]]) -> Names[type[Saga]]:
+    names: Names[type[Saga]] = Names("saga", "AF119")
+    for cls in classes:
+        names.add(cls.saga_name, cls.saga_version, cls)
+    return names
+
+
+def _check_id(saga_id: str) -> None:
+    given: object = saga_id
+    if not isinstance(given, str) or not 0 < len(given) <= 200 or not given.isprintable() or given[0] == "$":
+        shown = repr(given) if len(repr(given)) <= 240 else f"{repr(given)[:240]}…"
+        raise SagaIdInvalid(f"A saga's id is 1 to 200 printable characters, and the first is not '$'. Found {shown}.")
+
+
+def _conflict(saga_id: str, owner: str) -> SagaIdConflict:
+    return SagaIdConflict(
+        f"The id {saga_id!r} belongs to a saga {owner!r} with another input. An id is given once, for ever: choose another.",
+        saga_id=saga_id,
+    )
+
+
+def _id_of(stored: Stored | None) -> str:
+    assert stored is not None
+    return stored.rows[0].stream.partition("/")[2]

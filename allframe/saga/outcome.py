@@ -1,0 +1,176 @@
+"""How a saga ended, for whoever waits for it: `SagaOutcome`, and the error that tells the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from allframe.errors import (
+    CompensationFailed,
+    ErrorInfo,
+    SagaBlocked,
+    SagaCancelled,
+    SagaError,
+    StepFailed,
+    StepOutputLost,
+    StepRefused,
+    StepTimedOut,
+    StepUnknown,
+)
+from allframe.events.event import Event
+from allframe.saga.execution import Cause, CauseKind, Execution, Phase, SagaStatus, Undo
+
+__all__ = ["SagaOutcome", "error_of"]
+
+
+@dataclass(frozen=True)
+class SagaOutcome:
+    """How a saga ended, or where it stopped."""
+
+    id: str
+    status: SagaStatus
+    #: What the steps returned, by the name of their method; those that succeeded.
+    outputs: Mapping[str, Any]
+    #: What the last step of the body returned; None if it did not succeed.
+    output: Any
+    #: What its steps and compensations emitted, oldest first.
+    events: list[Event]
+    #: The error that decided against it, or None.
+    error: ErrorInfo | None
+    #: The errors of other branches that failed as well.
+    suppressed: tuple[ErrorInfo, ...] = ()
+    _failure: SagaError | None = field(default=None, repr=False, compare=False)
+
+    def raise_for_status(self) -> None:
+        """Raise the `SagaError` that tells why it did not complete; return if it did."""
+        if self._failure is not None:
+            raise self._failure
+
+
+def error_of(saga_id: str, title: str, execution: Execution, live: BaseException | None = None) -> SagaError | None:
+    """The error that tells how the saga ended, made from its records alone; None if it completed.
+
+    ``title``: the stored name of the saga. ``live``: the exception behind it, where this process saw it.
+    """
+    error = _error(saga_id, title, execution)
+    if error is not None:
+        error.__cause__ = live
+    return error
+
+
+def _error(saga_id: str, title: str, execution: Execution) -> SagaError | None:
+    match execution.status:
+        case SagaStatus.COMPENSATED:
+            return _rolled_back(saga_id, title, execution)
+        case SagaStatus.FAILED:
+            return _left_behind(saga_id, title, execution)
+        case SagaStatus.BLOCKED:
+            blocked = execution.blocked
+            assert blocked is not None
+            index = None if blocked.step is None else execution.plan.index.get(blocked.step)
+            return SagaBlocked(
+                f"{title} {saga_id!r} cannot go on: {blocked.reason} {_what_next(blocked.kind)}",
+                reason=blocked.reason,
+                saga_id=saga_id,
+                step_name=blocked.step,
+                step_index=index,
+                error=None if index is None else execution.steps[index].error,
+            )
+    return None
+
+
+def _what_next(kind: str) -> str:
+    if kind in ("code", "dependency"):
+        return "It goes on by itself at the next opening of the store that has what is missing."
+    return "When the cause is mended, retry_failed() tries it again."
+
+
+def _rolled_back(saga_id: str, title: str, execution: Execution) -> SagaError:
+    done = f"{_undone(execution)} Nothing is left of it."
+    if execution.cause is None:
+        assert execution.cancel is not None
+        reason = execution.cancel.reason
+        return SagaCancelled(f"{title} {saga_id!r} was cancelled: {reason}. {done}", reason=reason, saga_id=saga_id)
+    return _step_error(saga_id, title, execution, execution.cause, done)
+
+
+def _step_error(saga_id: str, title: str, execution: Execution, cause: Cause, done: str) -> SagaError:
+    name = execution.plan.nodes[cause.step].name
+    where: dict[str, Any] = {
+        "saga_id": saga_id,
+        "step_name": name,
+        "step_index": cause.step,
+        "error": cause.error,
+    }
+    place = f"{title} {saga_id!r}, step {name!r} ({cause.step + 1} of {len(execution.plan.nodes)})"
+    match cause.kind:
+        case CauseKind.REFUSED:
+            return StepRefused(f"{place}, was refused: {_message(cause.error)}. {done}", **where)
+        case CauseKind.FAILED:
+            return StepFailed(f"{place}, failed: {_text(cause.error)}. {done}", **where)
+        case CauseKind.TIMED_OUT:
+            duration = cause.timeout or 0.0
+            late = execution.steps[cause.step].phase is Phase.SUCCEEDED
+            how = "returned after its deadline" if late else "did not end within its timeout"
+            return StepTimedOut(f"{place}, {how} of {duration:g} s. {done}", duration=duration, **where)
+        case CauseKind.OUTPUT_LOST:
+            return StepOutputLost(
+                f"{place}, succeeded, but its output is lost: {_message(cause.error)} {done}", **where
+            )
+        case CauseKind.UNKNOWN:
+            return StepUnknown(f"{place}, may or may not have taken effect: {_text(cause.error)}. {done}", **where)
+
+
+def _left_behind(saga_id: str, title: str, execution: Execution) -> SagaError:
+    left = execution.uncompensated
+    failed = [i for i in range(len(execution.steps)) if execution.steps[i].undo is Undo.EXHAUSTED]
+    error = execution.steps[failed[0]].undo_error if failed else None
+    original = execution.cause.error if execution.cause else None
+    began = _began(execution)
+    reasons = "; ".join(
+        f"the compensation of {execution.plan.nodes[i].name!r} failed: {_text(execution.steps[i].undo_error)}"
+        for i in failed
+    )
+    return CompensationFailed(
+        f"{title} {saga_id!r} could not be rolled back. It was to be undone because {began}. {_undone(execution)} Still in "
+        f"effect: {', '.join(left)} ({reasons}). When the cause is mended, retry_failed() goes on with the rollback.",
+        original=original,
+        uncompensated=left,
+        saga_id=saga_id,
+        step_name=execution.plan.nodes[failed[0]].name if failed else None,
+        step_index=failed[0] if failed else None,
+        error=error,
+    )
+
+
+def _began(execution: Execution) -> str:
+    if execution.cause is None:
+        return f"it was cancelled ({execution.cancel.reason})" if execution.cancel else "it failed"
+    name = execution.plan.nodes[execution.cause.step].name
+    what = {
+        CauseKind.REFUSED: "was refused",
+        CauseKind.FAILED: "failed",
+        CauseKind.TIMED_OUT: "did not end in time",
+        CauseKind.OUTPUT_LOST: "lost its output",
+        CauseKind.UNKNOWN: "ended unknown",
+    }[execution.cause.kind]
+    detail = f": {_text(execution.cause.error)}" if execution.cause.error else ""
+    return f"step {name!r} {what}{detail}"
+
+
+def _undone(execution: Execution) -> str:
+    names = [execution.plan.nodes[i].name for i in _newest_first(execution) if execution.steps[i].undo is Undo.DONE]
+    return f"Rolled back: {', '.join(names)}." if names else "Nothing had to be rolled back."
+
+
+def _newest_first(execution: Execution) -> Sequence[int]:
+    return sorted(range(len(execution.steps)), key=lambda i: -execution.steps[i].ended)
+
+
+def _text(error: ErrorInfo | None) -> str:
+    return "no error was seen" if error is None else str(error).rstrip(".")
+
+
+def _message(error: ErrorInfo | None) -> str:
+    return "" if error is None else error.message.rstrip(".")

@@ -1,0 +1,115 @@
+"""What a step returned <-> what is stored of it, and the events that go with it.
+
+An `Event`, or a list of them, is stored by its own class and not by the annotation, so ``-> Event`` and
+``-> list[Event]`` read back equal; it is appended to its stream as well. Anything else is stored by the annotation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic_core import from_json, to_json
+
+from allframe.errors import PayloadError, StoreFormatError
+from allframe.events.backend import Write
+from allframe.events.event import Event, decode, event_payload, stream_of
+from allframe.events.store import make_rows
+from allframe.payload import check_size
+from allframe.saga.graph import Step
+
+__all__ = ["Stored", "event_writes", "load_output", "store_output"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An output in its stored form."""
+
+    data: bytes
+    #: ``"value"``, ``"event"`` or ``"events"``.
+    form: str
+    #: What reading ``data`` gives: later steps get it, live as after a crash.
+    value: Any
+    #: The events in it.
+    events: tuple[Event, ...] = ()
+
+
+_NONE = Stored(b"null", "value", None)
+
+
+def store_output(step: Step, value: Any) -> Stored:
+    """Make the round trip with what ``step`` returned.
+
+    Raises:
+        PayloadError: if it is not what the annotation says, or cannot be stored and read back equal.
+    """
+    if value is None and step.output.annotation in (None, type(None)):
+        return _NONE
+    what = f"The output of step {step.attribute!r}"
+    if isinstance(value, Event):
+        _check_type(step, value, what)
+        data, loaded = _store_event(value)
+        return Stored(data, "event", loaded, (loaded,))
+    if isinstance(value, list) and value and all(isinstance(item, Event) for item in value):
+        _check_type(step, value, what)
+        stored = [_store_event(item) for item in value]
+        data = b"[" + b",".join(data for data, _ in stored) + b"]"
+        check_size(data, what)
+        events = [loaded for _, loaded in stored]
+        return Stored(data, "events", events, tuple(events))
+    data, loaded = step.output.store(value, what)
+    return Stored(data, "value", loaded)
+
+
+def load_output(step: Step, data: bytes, form: str) -> Any:
+    """What ``step`` returned.
+
+    Raises:
+        PayloadError: if the annotation, or the event's class, has changed so that it cannot be read.
+        StoreFormatError: if the class of an event is not there.
+    """
+    if form == "value":
+        return step.output.load(data, f"The stored output of step {step.attribute!r}")
+    content = from_json(data)
+    return _load_event(content) if form == "event" else [_load_event(item) for item in content]
+
+
+def event_writes(
+    emitted: Sequence[tuple[Event, str | None]], *, saga_id: str, step: str, recorded_at: int
+) -> tuple[Write, ...]:
+    """The events of one attempt as writes, in the order in which they were emitted.
+
+    Raises:
+        PayloadError: if one of them cannot be stored, or its stream's template fills to a reserved name.
+    """
+    metadata = {"saga": saga_id, "step": step}
+    writes: list[Write] = []
+    for event, named in emitted:
+        stream = named or stream_of(event, saga_id)
+        rows = make_rows([event], recorded_at=recorded_at, metadata=metadata)
+        if writes and writes[-1].stream == stream:
+            writes[-1] = Write(stream, (*writes[-1].rows, *rows))
+        else:
+            writes.append(Write(stream, rows))
+    return tuple(writes)
+
+
+def _check_type(step: Step, value: Any, what: str) -> None:
+    if not step.output.is_instance(value):
+        raise PayloadError(
+            f"{what} is {type(value).__qualname__}, not {step.output.annotation} as its annotation says."
+        )
+
+
+def _store_event(event: Event) -> tuple[bytes, Event]:
+    cls = type(event)
+    data, loaded = event_payload(cls).store(event, f"The event {cls.event_name!r}")
+    return b'{"type":%s,"version":%d,"data":%s}' % (to_json(cls.event_name), cls.event_version, data), loaded
+
+
+def _load_event(content: Any) -> Event:
+    try:
+        return decode(content["type"], content["version"], to_json(content["data"]))
+    except (KeyError, TypeError) as error:
+        raise StoreFormatError(f"A stored output is no event: {error!r}.") from error

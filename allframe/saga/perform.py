@@ -1,0 +1,150 @@
+"""One move performed: a function of the user called under its scope, and how that ended put into words.
+
+*A step that speaks is believed; a step that is silenced is treated as possibly done.* Which is which is decided here,
+by looking at the scope and not at the exception: a `TimeoutError` may be the step's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import traceback
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import anyio
+
+from allframe.errors import ErrorInfo
+from allframe.saga.context import EffectUnknown, Refused
+from allframe.saga.silence import is_silence
+
+__all__ = ["Attempt", "Left", "attempt", "describe", "is_unknown", "natively_cancelled"]
+
+_MAX_MESSAGE = 8 << 10
+_MAX_TRACEBACK = 64 << 10
+
+
+class Left(BaseException):
+    """The orchestrator drops this attempt without writing anything: the next owner recovers it."""
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One call of a step or compensation, from outside."""
+
+    #: Seconds it may take, or None.
+    timeout: float | None
+    scope: anyio.CancelScope
+    #: Set when the saga's cancellation cut it.
+    cut: bool = False
+    #: What it returned, if it did.
+    value: Any = None
+    returned: bool = False
+    error: BaseException | None = None
+    #: Whether its deadline had passed when it ended.
+    overdue: bool = False
+
+    def cancel(self) -> None:
+        """Cut it, for the saga was cancelled."""
+        self.cut = True
+        self.scope.cancel()
+
+    @property
+    def silenced(self) -> bool:
+        """Whether it was cut before it could say how it went."""
+        return not self.returned and self.scope.cancel_called
+
+
+def new_attempt(timeout: float | None) -> Attempt:
+    """An attempt whose deadline counts from now."""
+    deadline = math.inf if timeout is None else anyio.current_time() + timeout
+    return Attempt(timeout, anyio.CancelScope(deadline=deadline))
+
+
+async def attempt(call: Callable[[], Awaitable[Any]], this: Attempt, dropping: Callable[[], bool]) -> None:
+    """Await ``call()`` within ``this.scope``, and note in ``this`` how it ended.
+
+    Raises:
+        Left: if the orchestrator drops it, or its task was cancelled by somebody else than us.
+        KeyboardInterrupt: if that came out of it.
+    """
+    try:
+        with this.scope:
+            this.value = await call()
+            this.returned = True
+    except BaseException as error:
+        if interrupt := _find(error, KeyboardInterrupt):
+            raise interrupt from None
+        if dropping() or (isinstance(error, anyio.get_cancelled_exc_class()) and natively_cancelled()):
+            raise Left from error
+        this.error = error
+    if dropping():
+        raise Left
+    # A step that never yields is not cut by its deadline, and one that swallows the cancellation returns all the same.
+    this.overdue = anyio.current_time() >= this.scope.deadline or (this.scope.cancel_called and not this.cut)
+
+
+def natively_cancelled() -> bool:
+    """Whether somebody called ``cancel()`` on this very asyncio task; trio has no such thing."""
+    if anyio.get_cancelled_exc_class() is not asyncio.CancelledError:
+        return False
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def is_unknown(error: BaseException) -> bool:
+    """Whether an attempt that raised ``error``, on its own, may have taken effect."""
+    if isinstance(error, Refused):
+        return False
+    return any(_is_loud_silence(member) for member in _members(error)) or is_silence(error)
+
+
+def _is_loud_silence(error: BaseException) -> bool:
+    return isinstance(error, EffectUnknown | MemoryError | RecursionError) or not isinstance(error, Exception)
+
+
+def _members(error: BaseException) -> Iterator[BaseException]:
+    """The error and, if it is a group, all that it holds."""
+    todo = [error]
+    while todo:
+        error = todo.pop()
+        yield error
+        if isinstance(error, BaseExceptionGroup):
+            todo += error.exceptions
+
+
+def _find(error: BaseException, kind: type[KeyboardInterrupt]) -> KeyboardInterrupt | None:
+    return next((member for member in _members(error) if isinstance(member, kind)), None)
+
+
+def describe(error: BaseException) -> ErrorInfo:
+    """An exception as text, whatever it is."""
+    cls = type(error)
+    name = cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+    try:
+        message = str(error)
+    except Exception as broken:  # noqa: BLE001 - a user's __str__
+        message = f"(its text cannot be had: {type(broken).__qualname__})"
+    try:
+        trace = "".join(traceback.format_exception(cls, error, _own_part(error.__traceback__)))
+    except Exception:  # noqa: BLE001 - as above
+        trace = ""
+    return ErrorInfo(name, _text(message, _MAX_MESSAGE), _text(trace, _MAX_TRACEBACK) or None)
+
+
+def _own_part(trace: TracebackType | None) -> TracebackType | None:
+    """The traceback from the user's function on: how we came to call it says nothing."""
+    inner = trace
+    while inner is not None and inner.tb_frame.f_code.co_filename == __file__:
+        inner = inner.tb_next
+    return inner or trace
+
+
+def _text(text: str, limit: int) -> str:
+    """Text that can be written as UTF-8 and is not too long; the end of a traceback says most."""
+    safe = text.encode("utf-8", "backslashreplace").decode()
+    if len(safe) <= limit:
+        return safe
+    return f"{safe[: limit // 4]}\n[… {len(safe) - limit} characters left out …]\n{safe[-limit * 3 // 4 :]}"

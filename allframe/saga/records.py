@@ -1,0 +1,356 @@
+"""What is written of a saga, in the past tense.
+
+A saga's stream ``$saga/<id>`` holds these records and nothing else; where it stands is their fold
+(`allframe.saga.execution`). What ended and what begins share one record: ``starts`` names the steps, and
+``compensates`` the step being undone, whose next attempt begins once the record is safe. The intent is durable before
+the effect, without a commit of its own.
+
+The stored form is final: a field may be added with a default, none may change its meaning. Times are microseconds since
+1970, UTC. Steps are named by their stored names, and an ``attempt`` counts from 1.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, ClassVar, Final, TypeAlias
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic_core import from_json, to_json
+
+from allframe.errors import ErrorInfo, StoreFormatError
+from allframe.saga.context import UnknownReason
+
+__all__ = [
+    "BlockedKind",
+    "CancelRequested",
+    "Intent",
+    "Record",
+    "RetryRequested",
+    "RollbackBegun",
+    "SagaAdmitted",
+    "SagaBlocked",
+    "SagaCompensated",
+    "SagaCompleted",
+    "SagaFailed",
+    "SagaRecovered",
+    "SagaStarted",
+    "StepCompensated",
+    "StepFailed",
+    "StepNotBegun",
+    "StepNotCompensated",
+    "StepOutputLost",
+    "StepSucceeded",
+    "StepUnknown",
+    "decode",
+    "definition_stream",
+    "encode",
+    "saga_stream",
+]
+
+#: The version of the stored form of every record.
+SCHEMA_VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """The base of records that can say what begins next."""
+
+    #: Steps whose next attempt begins.
+    starts: tuple[str, ...] = ()
+    #: The step whose compensation is tried next.
+    compensates: str | None = None
+
+
+# --- a saga begins, waits and goes on --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SagaStarted(Intent):
+    """The saga exists. Without ``starts`` it waits for its turn."""
+
+    type: ClassVar[str] = "$saga.started"
+    #: The stored name and version of the class.
+    saga: str
+    version: int
+    #: The fingerprint of its graph; the stream ``$definition/<fingerprint>`` holds the graph.
+    definition: str
+    #: JSON of the saga's fields.
+    input: bytes
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SagaAdmitted(Intent):
+    """Its turn came."""
+
+    type: ClassVar[str] = "$saga.admitted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SagaRecovered(Intent):
+    """Another opening of the store took it over: attempts that were open ended unknown, by a crash."""
+
+    type: ClassVar[str] = "$saga.recovered"
+    epoch: int
+    #: How often in a row it was taken over with an attempt open, after an owner that died.
+    recoveries: int
+    #: The fingerprint of the graph that it goes on with, where that is another one.
+    definition: str | None = None
+
+
+# --- a step ended ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepSucceeded(Intent):
+    """It returned, and the output is stored."""
+
+    type: ClassVar[str] = "$saga.step_succeeded"
+    step: str
+    attempt: int
+    #: JSON, as ``form`` says.
+    output: bytes
+    #: ``"value"``; or ``"event"``, ``"events"``: stored by their own classes.
+    form: str = "value"
+    #: How many events, standing right before this commit's records, it emitted.
+    emitted: int = 0
+    #: It returned after its deadline, and had this many seconds.
+    late: bool = False
+    timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepOutputLost(Intent):
+    """It returned something that cannot be stored: it took effect, and nobody has its output."""
+
+    type: ClassVar[str] = "$saga.step_output_lost"
+    step: str
+    attempt: int
+    error: ErrorInfo
+    late: bool = False
+    timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepFailed(Intent):
+    """It raised an ordinary error: it left no effect."""
+
+    type: ClassVar[str] = "$saga.step_failed"
+    step: str
+    attempt: int
+    error: ErrorInfo
+    #: It raised ``Refused``.
+    refused: bool = False
+    #: When the next attempt is due, if there is one.
+    next_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepUnknown(Intent):
+    """Nobody can say whether it took effect."""
+
+    type: ClassVar[str] = "$saga.step_unknown"
+    step: str
+    attempt: int
+    reason: UnknownReason
+    error: ErrorInfo | None = None
+    #: The seconds it had, where its deadline passed.
+    timeout: float | None = None
+    next_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepNotBegun(Intent):
+    """The attempt was announced, and its body never began: it had no effect."""
+
+    type: ClassVar[str] = "$saga.step_not_begun"
+    step: str
+    attempt: int
+
+
+# --- the rollback ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelRequested:
+    """Somebody wants it undone."""
+
+    type: ClassVar[str] = "$saga.cancel_requested"
+    reason: str
+    actor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollbackBegun(Intent):
+    """Nothing runs any more, and what was done is undone from here on."""
+
+    type: ClassVar[str] = "$saga.rollback_begun"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepCompensated(Intent):
+    """It was undone."""
+
+    type: ClassVar[str] = "$saga.step_compensated"
+    step: str
+    attempt: int
+    emitted: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepNotCompensated(Intent):
+    """An attempt to undo it failed. ``attempt`` 0: it was not tried, for the output that it needs does not exist."""
+
+    type: ClassVar[str] = "$saga.step_not_compensated"
+    step: str
+    attempt: int
+    error: ErrorInfo
+    #: The seconds it had, where its deadline passed.
+    timeout: float | None = None
+    next_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryRequested(Intent):
+    """Somebody wants what is stuck tried again, with fresh attempts."""
+
+    type: ClassVar[str] = "$saga.retry_requested"
+    reason: str
+    actor: str
+
+
+# --- how it ended ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SagaCompleted:
+    type: ClassVar[str] = "$saga.completed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SagaCompensated:
+    """Nothing is left of it."""
+
+    type: ClassVar[str] = "$saga.compensated"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SagaFailed:
+    """It was rolled back as far as possible."""
+
+    type: ClassVar[str] = "$saga.failed"
+    #: The steps that are still in effect, in the order of the body.
+    uncompensated: tuple[str, ...]
+
+
+class BlockedKind:
+    """What a blocked saga waits for. The first two go on by themselves, at the next opening that has it."""
+
+    #: A class that can read it.
+    CODE: Final = "code"
+    #: An object that its steps inject.
+    DEPENDENCY: Final = "dependency"
+    #: A person, for a step that can only go forward has failed for good.
+    STEP: Final = "step"
+    #: A person, for a step's output is lost and a later one takes it.
+    OUTPUT: Final = "output"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SagaBlocked:
+    """It cannot go on without a person or a deployment."""
+
+    type: ClassVar[str] = "$saga.blocked"
+    kind: str
+    reason: str
+    #: The opening that found it so.
+    epoch: int
+    step: str | None = None
+
+
+Record: TypeAlias = (
+    SagaStarted
+    | SagaAdmitted
+    | SagaRecovered
+    | StepSucceeded
+    | StepOutputLost
+    | StepFailed
+    | StepUnknown
+    | StepNotBegun
+    | CancelRequested
+    | RollbackBegun
+    | StepCompensated
+    | StepNotCompensated
+    | RetryRequested
+    | SagaCompleted
+    | SagaCompensated
+    | SagaFailed
+    | SagaBlocked
+)
+
+_CLASSES: Final[dict[str, type[Any]]] = {cls.type: cls for cls in Record.__args__}
+#: Fields that are JSON already: they stand in the record as they are.
+_RAW: Final = {SagaStarted: "input", StepSucceeded: "output"}
+
+
+@cache
+def _defaults(type_name: str) -> tuple[tuple[str, Any], ...]:
+    cls = _CLASSES[type_name]
+    return tuple((field.name, field.default) for field in dataclasses.fields(cls) if field.name != _RAW.get(cls))
+
+
+@cache
+def _adapter(type_name: str) -> TypeAdapter[Any]:
+    cls = _CLASSES[type_name]
+    # A field that we do not know would change the meaning of those that we do.
+    strict: Any = dataclasses.dataclass(frozen=True, kw_only=True)(type(cls.__name__, (cls,), {}))
+    strict.__pydantic_config__ = ConfigDict(extra="forbid")
+    return TypeAdapter(strict)
+
+
+def encode(record: Record) -> bytes:
+    """The JSON of a record. Fields that have their default are left out."""
+    cls = type(record)
+    content = {name: value for name, default in _defaults(cls.type) if (value := getattr(record, name)) != default}
+    data = to_json(content, exclude_none=True)
+    raw = _RAW.get(cls)
+    if raw is None:
+        return data
+    separator = b"," if content else b""
+    return b'%s%s"%s":%s}' % (data[:-1], separator, raw.encode(), getattr(record, raw))
+
+
+def decode(type_name: str, schema_version: int, data: bytes) -> Record:
+    """The record that was stored.
+
+    Raises:
+        StoreFormatError: if a newer allframe wrote it, or it is damaged.
+    """
+    cls = _CLASSES.get(type_name)
+    if cls is None or schema_version != SCHEMA_VERSION:
+        raise StoreFormatError(
+            f"The store holds a saga record {type_name!r} of version {schema_version}, which this allframe does not know. "
+            "A newer one wrote it: run that."
+        )
+    try:
+        content = from_json(data)
+        raw = _RAW.get(cls)
+        if raw is not None:
+            content[raw] = to_json(content[raw])
+        checked = _adapter(type_name).validate_python(content)
+        record: Record = cls(**{field.name: getattr(checked, field.name) for field in dataclasses.fields(cls)})
+        return record
+    except (ValueError, KeyError, TypeError, ValidationError) as error:
+        raise StoreFormatError(f"A stored saga record {type_name!r} cannot be read: {error}") from error
+
+
+def saga_stream(saga_id: str) -> str:
+    """The stream that holds the records of a saga."""
+    return f"$saga/{saga_id}"
+
+
+def definition_stream(fingerprint: str) -> str:
+    """The stream that holds the graph with this fingerprint."""
+    return f"$definition/{fingerprint}"

@@ -1,0 +1,416 @@
+"""AF101…: what a definition may not say.
+
+Each rule is a function from a `Definition` to its problems, and says what was found, what was expected and what to do.
+All of them are applied before anything is raised: whoever mends a saga sees the whole list.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+import math
+import types
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any, Final, TypeVar, get_origin
+
+from pydantic import BaseModel
+
+from allframe.errors import Problem
+from allframe.inject import injected_type
+from allframe.saga.context import Unknown
+from allframe.saga.definition import MISSING, Declared, Definition, accepts_unknown, is_context, members, strip
+from allframe.saga.marks import Misplaced, place_of_function
+from allframe.saga.retry import Retry, is_number
+
+__all__ = ["RULES", "check_structure", "check_types"]
+
+#: Every rule in one line.
+RULES: Final[dict[str, str]] = {
+    "AF101": "@compensates names a step that does not exist",
+    "AF102": "one step has two compensations",
+    "AF103": "a step or compensation is assigned twice in one body",
+    "AF104": "a step that others follow cannot be undone",
+    "AF105": "nothing can fill a parameter",
+    "AF106": "a parameter takes the output of a step that does not run before it",
+    "AF107": "a parameter cannot be what the step returns",
+    "AF109": "a timeout, a retry or an option makes no sense",
+    "AF110": "an input or output type cannot be stored as JSON",
+    "AF111": "a saga has no steps",
+    "AF112": "the pivot is not the one point of no return",
+    "AF113": "something that cannot be a step is marked as one",
+    "AF114": "a field and a step share a name, or a readonly step is compensated",
+    "AF115": "a field, step or compensation hides an attribute that every saga has",
+    "AF116": "a compensation demands an output that may not be there",
+    "AF118": "an event's name, version or stream makes no sense",
+    "AF119": "a saga's name or version makes no sense, or two sagas share them",
+}
+
+_ASYNC_FLAGS = inspect.CO_COROUTINE | inspect.CO_ITERABLE_COROUTINE
+
+
+def check_structure(definition: Definition) -> list[Problem]:
+    """The problems that can be seen without resolving an annotation."""
+    return [problem for rule in _STRUCTURE for problem in rule(definition)]
+
+
+def check_types(definition: Definition) -> list[Problem]:
+    """The problems of parameters and their types; every annotation is resolved."""
+    return [problem for rule in _TYPES for problem in rule(definition)]
+
+
+# --- structure -------------------------------------------------------------------------------------------------------
+
+
+def _has_steps(definition: Definition) -> Iterator[Problem]:
+    if not definition.steps:
+        yield Problem(
+            "AF111",
+            "It has no steps, so running it would do nothing. Mark at least one async method with @step.",
+            definition.where,
+        )
+
+
+def _name_and_version(definition: Definition) -> Iterator[Problem]:
+    name, version = definition.cls.saga_name, definition.cls.saga_version
+    if not _storable_name(name):
+        yield Problem("AF119", f"Its name is {name!r}. {_NAME_RULE}", definition.where)
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        yield Problem("AF119", f"Its version is {version!r}. Expected a whole number from 1.", definition.where)
+    seen: dict[str, str] = {}
+    for step in definition.steps:
+        stored = step.mark.name or step.attribute
+        if not _storable_name(stored):
+            yield Problem("AF109", f"Step {step.attribute!r} has the name {stored!r}. {_NAME_RULE}", step.where)
+        elif stored in seen:
+            text = (
+                f"Steps {seen[stored]!r} and {step.attribute!r} are both stored as {stored!r}. Give one another name."
+            )
+            yield Problem("AF109", text, step.where)
+        seen.setdefault(stored, step.attribute)
+
+
+_NAME_RULE = "Expected 1 to 100 printable characters without '/' and not beginning with '$'."
+
+
+def _storable_name(name: object) -> bool:
+    return isinstance(name, str) and 0 < len(name) <= 100 and name.isprintable() and "/" not in name and name[0] != "$"
+
+
+def _compensations_have_steps(definition: Definition) -> Iterator[Problem]:
+    names = [step.attribute for step in definition.steps]
+    for undo in definition.compensations:
+        if undo.mark.step in names:
+            continue
+        near = difflib.get_close_matches(str(undo.mark.step), names, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        yield Problem(
+            "AF101",
+            f"{undo.attribute!r} compensates {undo.mark.step!r}, but there is no such step. The steps are: "
+            f"{', '.join(names) or 'none'}.{hint}",
+            undo.where,
+        )
+
+
+def _one_compensation_a_step(definition: Definition) -> Iterator[Problem]:
+    first: dict[str, str] = {}
+    for undo in definition.compensations:
+        before = first.setdefault(undo.mark.step, undo.attribute)
+        if before != undo.attribute:
+            yield Problem(
+                "AF102",
+                f"{before!r} and {undo.attribute!r} both compensate {undo.mark.step!r}. A step is undone once: keep one "
+                "and let it do all of it.",
+                undo.where,
+            )
+
+
+def _assigned_once(definition: Definition) -> Iterator[Problem]:
+    for name, before, after in definition.doubled:
+        yield Problem(
+            "AF103",
+            f"{name!r} is assigned twice, at {place_of_function(before)} and here, and Python keeps only the second. "
+            "Rename one.",
+            place_of_function(after),
+        )
+
+
+def _every_effect_can_be_undone(definition: Definition) -> Iterator[Problem]:
+    pivot = definition.pivot
+    for i, step in enumerate(definition.steps):
+        reversible = step.mark.readonly or definition.compensation_of(step.attribute) is not None
+        if not reversible and (pivot is None or i < pivot):
+            later = ", ".join(later.attribute for later in definition.steps[i + 1 :])
+            yield Problem(
+                "AF104",
+                f"{step.attribute!r} has no compensation, and {later} can fail after it: its effect would be left "
+                f'behind. Write @compensates("{step.attribute}"), or mark it readonly=True if it has no effect, or '
+                "pivot=True if the saga must only go forward after it.",
+                step.where,
+            )
+
+
+def _options_make_sense(definition: Definition) -> Iterator[Problem]:
+    for declared in definition.functions:
+        mark = declared.mark
+        timeout = mark.timeout
+        value = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+        if value is not None and (not is_number(value) or not 0 < value < math.inf):
+            text = f"{declared.attribute!r} has timeout={timeout!r}. Expected seconds above 0, or None for no limit."
+            yield Problem("AF109", text, declared.where)
+        if isinstance(mark.retry, Retry):
+            for problem in mark.retry.problems():
+                yield Problem("AF109", f"{declared.attribute!r} has a Retry whose {problem}.", declared.where)
+        elif mark.retry is not None or mark_is_compensation(mark):
+            text = f"{declared.attribute!r} has retry={mark.retry!r}. Expected a Retry, such as Retry(attempts=3)."
+            yield Problem("AF109", text, declared.where)
+    for undo in definition.compensations:
+        if undo.mark.if_unknown not in ("call", "fail"):
+            text = f"{undo.attribute!r} has if_unknown={undo.mark.if_unknown!r}. Expected 'call' or 'fail'."
+            yield Problem("AF109", text, undo.where)
+
+
+def mark_is_compensation(mark: object) -> bool:
+    return hasattr(mark, "if_unknown")
+
+
+def _one_pivot(definition: Definition) -> Iterator[Problem]:
+    marked = [step for step in definition.steps if step.mark.pivot]
+    for step in marked[1:]:
+        yield Problem(
+            "AF112",
+            f"{marked[0].attribute!r} and {step.attribute!r} are both marked pivot=True. A saga has one point of no "
+            "return: keep the first that cannot be undone.",
+            step.where,
+        )
+    if not marked:
+        return
+    start = definition.steps.index(marked[0])
+    for i, step in enumerate(definition.steps[start:], start):
+        undo = definition.compensation_of(step.attribute)
+        if undo is not None:
+            place = "is the pivot" if i == start else f"comes after the pivot {marked[0].attribute!r}"
+            yield Problem(
+                "AF112",
+                f"{undo.attribute!r} compensates {step.attribute!r}, which {place}: the saga never rolls back past it. "
+                "Remove the compensation, or move the pivot.",
+                undo.where,
+            )
+        if i > start and step.mark.retry is None:
+            yield Problem(
+                "AF112",
+                f"{step.attribute!r} comes after the pivot {marked[0].attribute!r} and has no retry: the saga can only go "
+                "forward, so one error would block it. Give it retry=Retry(...).",
+                step.where,
+            )
+
+
+def _steps_are_async_methods(definition: Definition) -> Iterator[Problem]:
+    for declared in definition.functions:
+        for text in _misshapen(declared):
+            yield Problem("AF113", f"{declared.attribute!r} {text}", declared.where)
+
+
+def _misshapen(declared: Declared[Any]) -> Iterator[str]:
+    value = declared.value
+    thing = value.thing if isinstance(value, Misplaced) else value
+    if isinstance(thing, staticmethod | classmethod):
+        yield f"is a {type(thing).__name__}. Make it an ordinary method: a step works on its saga's input."
+    elif isinstance(thing, functools.partial | types.MethodType):
+        kind = "partial" if isinstance(thing, functools.partial) else "bound method"
+        yield f"is a {kind}. Write an async method that calls it."
+    elif not isinstance(thing, types.FunctionType):
+        yield f"is {type(thing).__qualname__} {thing!r}. Expected an async method."
+    elif inspect.isasyncgenfunction(thing) or inspect.isgeneratorfunction(thing):
+        yield "is a generator. A step gives one value: return it instead of yielding."
+    elif not thing.__code__.co_flags & _ASYNC_FLAGS:
+        yield "is not async. Write `async def`."
+    else:
+        yield from _misshapen_parameters(declared)
+
+
+def _misshapen_parameters(declared: Declared[Any]) -> Iterator[str]:
+    assert declared.signature is not None
+    parameters = list(declared.signature.parameters.values())
+    if not parameters or parameters[0].name != "self":
+        yield "has no first parameter `self`. A step is a method of its saga."
+    for parameter in parameters[1:]:
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            stars = "*" if parameter.kind is parameter.VAR_POSITIONAL else "**"
+            yield f"takes {stars}{parameter.name}, which nothing can fill. Name what it needs."
+        elif parameter.kind is parameter.POSITIONAL_ONLY:
+            yield f"takes {parameter.name!r} by position only, and parameters are filled by name. Remove the `/`."
+
+
+def _names_are_distinct(definition: Definition) -> Iterator[Problem]:
+    for declared in definition.functions:
+        if declared.attribute in definition.fields:
+            kind = "compensation" if mark_is_compensation(declared.mark) else "step"
+            text = f"{declared.attribute!r} is a field and a {kind}, and Python keeps only one of them. Rename one."
+            yield Problem("AF114", text, declared.where)
+    readonly = {step.attribute for step in definition.steps if step.mark.readonly}
+    for undo in definition.compensations:
+        if undo.mark.step in readonly:
+            yield Problem(
+                "AF114",
+                f"{undo.attribute!r} compensates {undo.mark.step!r}, which is readonly and has nothing to undo. Remove "
+                "the compensation, or readonly=True if the step has an effect.",
+                undo.where,
+            )
+
+
+def _nothing_is_hidden(definition: Definition) -> Iterator[Problem]:
+    taken = set(dir(BaseModel)) | {"graph", "saga_name", "saga_version"}
+    for declared in definition.functions:
+        if declared.attribute in taken:
+            kind = "compensation" if mark_is_compensation(declared.mark) else "step"
+            text = (
+                f"The {kind} {declared.attribute!r} hides Saga.{declared.attribute}, which every saga has. Rename it."
+            )
+            yield Problem("AF115", text, declared.where)
+
+
+# --- parameters and types --------------------------------------------------------------------------------------------
+
+
+def _parameters_can_be_filled(definition: Definition) -> Iterator[Problem]:
+    for declared, limit in _with_limits(definition):
+        for parameter in declared.parameters:
+            index = definition.step_index(parameter.name)
+            annotation = declared.hint(parameter.name)
+            filled = injected_type(annotation) is not None or is_context(annotation) or parameter.default is not MISSING
+            if index is not None and index >= limit and not filled:
+                yield Problem("AF106", _too_early(definition, declared, index), declared.where)
+            elif index is None and not filled and parameter.kind not in _REPORTED_ELSEWHERE:
+                yield Problem("AF105", _unfillable(definition, declared, parameter, limit), declared.where)
+
+
+_REPORTED_ELSEWHERE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+def _with_limits(definition: Definition) -> Iterator[tuple[Declared[Any], int]]:
+    """Each function with the number of steps whose output it may take."""
+    for i, step in enumerate(definition.steps):
+        yield step, i
+    for undo in definition.compensations:
+        index = definition.step_index(undo.mark.step)
+        if index is not None:
+            yield undo, index + 1
+
+
+def _too_early(definition: Definition, declared: Declared[Any], index: int) -> str:
+    wanted = definition.steps[index].attribute
+    if wanted == declared.attribute:
+        return f"{declared.attribute!r} takes its own output. Rename the parameter."
+    if mark_is_compensation(declared.mark):
+        return (
+            f"{declared.attribute!r} takes the output of {wanted!r}, which runs after {declared.mark.step!r}, the step "
+            f"that it undoes: by then {wanted!r} is undone, or never ran. Take outputs of {declared.mark.step!r} or of "
+            "earlier steps."
+        )
+    return (
+        f"{declared.attribute!r} takes the output of {wanted!r}, which runs after it. Move {wanted!r} above it, or "
+        "rename the parameter."
+    )
+
+
+def _unfillable(definition: Definition, declared: Declared[Any], parameter: inspect.Parameter, limit: int) -> str:
+    earlier = [step.attribute for step in definition.steps[:limit]]
+    near = difflib.get_close_matches(parameter.name, earlier, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    annotation = declared.hint(parameter.name)
+    if parameter.name in definition.fields:
+        hint = f" It is a field of the saga: read self.{parameter.name}."
+    elif not near and isinstance(strip(annotation), type) and annotation is not MISSING:
+        hint = f" To be given an object, annotate it Inject[{strip(annotation).__name__}]."
+    return (
+        f"Nothing fills the parameter {parameter.name!r} of {declared.attribute!r}. A parameter is the name of an earlier "
+        f"step ({', '.join(earlier) or 'there is none'}), or is annotated StepContext or Inject[...].{hint}"
+    )
+
+
+def _types_fit(definition: Definition) -> Iterator[Problem]:
+    for declared, limit in _with_limits(definition):
+        for parameter in declared.parameters:
+            index = definition.step_index(parameter.name)
+            if index is None or index >= limit:
+                continue
+            step = definition.steps[index]
+            consumed = declared.hint(parameter.name)
+            if can_be(step.returns, consumed):
+                continue
+            yield Problem(
+                "AF107",
+                f"{declared.attribute!r} takes {parameter.name!r} as {_show(consumed)}, but {step.attribute!r} returns "
+                f"{_show(step.returns)}. Annotate both alike.",
+                declared.where,
+            )
+
+
+def can_be(produced: Any, consumed: Any) -> bool:
+    """Whether a value of ``produced`` can be one of ``consumed``; what cannot be decided, can."""
+    consumers = [member for member in members(consumed) if member is not Unknown]
+    return any(_may_be(made, taken) for made in members(produced) for taken in consumers)
+
+
+def _may_be(made: Any, taken: Any) -> bool:
+    if any(side in (Any, object, MISSING) or isinstance(side, TypeVar) for side in (made, taken)):
+        return True
+    if made == taken:
+        return True
+    if not all(isinstance(side, type) and get_origin(side) is None for side in (made, taken)):
+        return True
+    if (made, taken) in ((int, float), (int, complex), (float, complex)):
+        return True
+    try:
+        return issubclass(made, taken) or issubclass(taken, made)
+    except TypeError:  # a Protocol that cannot be asked
+        return True
+
+
+def _unknown_is_accepted(definition: Definition) -> Iterator[Problem]:
+    for undo in definition.compensations:
+        index = definition.step_index(undo.mark.step)
+        if index is None or undo.mark.if_unknown == "fail" or definition.steps[index].mark.readonly:
+            continue
+        step = definition.steps[index]
+        for parameter in undo.parameters:
+            annotation = undo.hint(parameter.name)
+            if parameter.name != step.attribute or accepts_unknown(annotation):
+                continue
+            yield Problem(
+                "AF116",
+                f"{undo.attribute!r} demands the output of {step.attribute!r}, but after a timeout or a crash nobody has "
+                f"it. Write `{parameter.name}: {_show(annotation)} | Unknown` and undo by ctx.forward_key, or accept "
+                'that a person must step in with if_unknown="fail".',
+                undo.where,
+            )
+
+
+def _show(annotation: Any) -> str:
+    if annotation is MISSING:
+        return "something without an annotation"
+    if annotation in (None, type(None)):
+        return "None"
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")
+
+
+_STRUCTURE: tuple[Callable[[Definition], Iterator[Problem]], ...] = (
+    _has_steps,
+    _name_and_version,
+    _compensations_have_steps,
+    _one_compensation_a_step,
+    _assigned_once,
+    _every_effect_can_be_undone,
+    _options_make_sense,
+    _one_pivot,
+    _steps_are_async_methods,
+    _names_are_distinct,
+    _nothing_is_hidden,
+)
+_TYPES: tuple[Callable[[Definition], Iterator[Problem]], ...] = (
+    _parameters_can_be_filled,
+    _types_fit,
+    _unknown_is_accepted,
+)

@@ -1,0 +1,406 @@
+"""One saga while it runs: perform a move, record what came of it, perform what follows.
+
+A saga is a line of moves, performed by one task; where it branches, more tasks follow the branches, and whoever ends
+last at a join goes on. What they share is the `Execution`, and it changes only under the saga's lock, together with the
+commit that records the change. Nothing is performed before its intent is safe.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import anyio
+
+from allframe.clock import Clock, to_microseconds
+from allframe.errors import (
+    CancelRefused,
+    OperationRefused,
+    StoreError,
+    StoreUnavailable,
+)
+from allframe.events.backend import Commit, EventStoreBackend, Head, Row, Write, new_id
+from allframe.events.event import Event
+from allframe.inject import Provider
+from allframe.payload import canonical
+from allframe.saga.context import StepContext, idempotency_key
+from allframe.saga.execution import RUNNING, Compensate, Execution, Move, Phase, Run, SagaStatus
+from allframe.saga.graph import Parameter, SagaGraph, Source
+from allframe.saga.judge import Ended, judge_compensation, judge_step
+from allframe.saga.monitor import head_of
+from allframe.saga.outputs import load_output
+from allframe.saga.perform import Attempt, attempt, new_attempt
+from allframe.saga.records import (
+    SCHEMA_VERSION,
+    CancelRequested,
+    Record,
+    RetryRequested,
+    SagaStarted,
+    StepFailed,
+    StepNotBegun,
+    StepNotCompensated,
+    StepSucceeded,
+    StepUnknown,
+    definition_stream,
+    encode,
+    saga_stream,
+)
+
+__all__ = ["Engine", "RunningSaga", "digest_of", "persist"]
+
+
+class Engine(Protocol):
+    """What the sagas of one orchestrator share."""
+
+    backend: EventStoreBackend
+    provider: Provider
+    clock: Clock
+    #: This opening of the store.
+    epoch: int
+    #: Fingerprints of the graphs that are stored.
+    definitions: set[str]
+
+    @property
+    def leaving(self) -> bool:
+        """Nothing new begins; what runs may end."""
+        ...
+
+    @property
+    def dropping(self) -> bool:
+        """What runs is cut, and nothing is written of it."""
+        ...
+
+    def spawn(self, saga_id: str, function: Callable[..., Awaitable[None]], *args: Any) -> None:
+        """Run it in a task of the orchestrator's own."""
+        ...
+
+    def ended(self, saga: RunningSaga) -> None:
+        """The saga has nothing left to do here."""
+        ...
+
+    def trouble(self, error: StoreError | None, saga_id: str) -> None:
+        """The store cannot be written, or can again."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class RunningSaga:
+    """One saga that this orchestrator runs."""
+
+    id: str
+    saga: Any
+    graph: SagaGraph
+    engine: Engine
+    execution: Execution
+    digest: bytes
+    #: What the steps returned, by their index.
+    outputs: dict[int, Any] = field(default_factory=dict)
+    #: What was emitted here, oldest first; None where some of it is only in the store.
+    events: list[Event] | None = field(default_factory=list)
+    #: The fingerprint of the graph that it goes on with, where it began with another.
+    redefined: str | None = None
+    #: The exception that decided against it, where this process saw it.
+    error: BaseException | None = None
+    # Without contention, taking the lock need not let other tasks run: the commit under it does.
+    _lock: anyio.Lock = field(default_factory=lambda: anyio.Lock(fast_acquire=True))
+    _attempts: dict[int, Attempt] = field(default_factory=dict)
+    _alarms: set[anyio.Event] = field(default_factory=set)
+    _shown: tuple[Any, ...] = ()
+
+    # --- what happens to it ------------------------------------------------------------------------------------------
+
+    async def begin(self, started: SagaStarted, *, queued: bool) -> list[Move]:
+        """Write that it exists; returns what to do first. ``queued``: it waits for its turn.
+
+        Raises:
+            ConcurrencyError: if a saga with this id exists.
+            StoreUnavailable: if nothing was written.
+        """
+        async with self._lock:
+            now = self._now()
+            records: list[Record] = [started]
+            moves: list[Move] = []
+            if queued:
+                self.execution.apply(started, now)
+            else:
+                records, moves = self.execution.decide(started, now)
+            await self._write(records, now, first=True)
+        return moves
+
+    async def go_on(self, record: Record | None) -> list[Move]:
+        """Write ``record``, if there is one, and what follows from it; returns what to do next."""
+        async with self._lock:
+            now = self._now()
+            records, moves = self.execution.decide(record, now, leaving=self.engine.leaving)
+            await self._write(records, now)
+        return moves
+
+    async def follow(self, moves: list[Move]) -> None:
+        """Perform ``moves`` and what follows from them, until somebody else goes on or nothing is left."""
+        while moves:
+            for other in moves[1:]:
+                self.engine.spawn(self.id, self.follow, [other])
+            ended = await self._perform(moves[0])
+            if ended is None:
+                return
+            moves = await self._record(ended)
+
+    async def cancel(self, reason: str, actor: str) -> list[Move]:
+        """Write that it is to be undone, and cut what runs.
+
+        Raises:
+            OperationRefused: if it is being undone, or is over.
+            CancelRefused: if it can only go forward.
+        """
+        async with self._lock:
+            execution = self.execution
+            if execution.cancel is not None and execution.status in RUNNING:
+                return []
+            self._check_cancel()
+            now = self._now()
+            records, moves = execution.decide(CancelRequested(reason=reason, actor=actor), now)
+            await self._write(records, now)
+            for step in execution.running:
+                if step not in self.graph.plan.forward_only and step in self._attempts:
+                    self._attempts[step].cancel()
+            self.wake()
+        return moves
+
+    async def retry_failed(self, reason: str, actor: str) -> list[Move]:
+        """Write that what is stuck is to be tried again.
+
+        Raises:
+            OperationRefused: if it is neither ``FAILED`` nor ``BLOCKED``, or no new attempt can help.
+        """
+        async with self._lock:
+            blocked = self.execution.blocked
+            if self.execution.status is SagaStatus.BLOCKED and blocked is not None and blocked.kind == "output":
+                raise OperationRefused(
+                    f"Saga {self.id!r} cannot be retried: {blocked.reason} The step succeeded, and never runs again.",
+                    saga_id=self.id,
+                )
+            if self.execution.status not in (SagaStatus.FAILED, SagaStatus.BLOCKED):
+                raise OperationRefused(
+                    f"Saga {self.id!r} is {self.execution.status}, and only one that is failed or blocked can be retried.",
+                    saga_id=self.id,
+                )
+            now = self._now()
+            records, moves = self.execution.decide(RetryRequested(reason=reason, actor=actor), now)
+            await self._write(records, now)
+        return moves
+
+    def values(self) -> dict[str, Any]:
+        """What the steps returned, by the name of their method; those that succeeded."""
+        states = self.execution.steps
+        done = [i for i in range(len(states)) if states[i].phase is Phase.SUCCEEDED]
+        return {self.graph.steps[i].attribute: self._output(i) for i in done}
+
+    def wake(self) -> None:
+        """Look again whoever waits to try again: the saga was cancelled, or the orchestrator leaves."""
+        for alarm in self._alarms:
+            alarm.set()
+
+    @property
+    def busy_with(self) -> str:
+        """The steps being performed or undone, as text; empty for none."""
+        return ", ".join(self.graph.steps[step].name for step in self._attempts)
+
+    def _check_cancel(self) -> None:
+        execution = self.execution
+        pivot = self.graph.plan.pivot
+        if execution.status not in (SagaStatus.NOT_STARTED, SagaStatus.EXECUTING, SagaStatus.BLOCKED):
+            raise OperationRefused(
+                f"Saga {self.id!r} is {execution.status}, and only one that has not begun its rollback can be cancelled.",
+                saga_id=self.id,
+            )
+        if execution.committed and pivot is not None:
+            succeeded = execution.steps[pivot].phase in (Phase.SUCCEEDED, Phase.LOST)
+            how = "succeeded" if succeeded else "may have succeeded"
+            name = self.graph.steps[pivot].name
+            raise CancelRefused(
+                f"Saga {self.id!r} cannot be cancelled: its pivot {name!r} {how}, and from there it only goes forward.",
+                saga_id=self.id,
+                step_name=name,
+                step_index=pivot,
+            )
+
+    # --- performing --------------------------------------------------------------------------------------------------
+
+    async def _perform(self, move: Move) -> Ended | None:
+        """Do it; None if the orchestrator leaves and nothing was begun that must be recorded."""
+        assert isinstance(move, Run | Compensate)
+        forward = isinstance(move, Run)
+
+        def is_off() -> bool:
+            return self.engine.leaving or (forward and self.execution.turning_back)
+
+        if move.at is not None and not is_off():
+            await self._wait(move.at)
+        if not forward:
+            return None if is_off() else await self._compensate(move.step)
+        if is_off():
+            return Ended(StepNotBegun(step=self._name(move.step), attempt=self.execution.steps[move.step].attempts))
+        return await self._run(move.step)
+
+    async def _wait(self, at: int) -> None:
+        """Sleep until ``at``, or until something changes."""
+        alarm = anyio.Event()
+        self._alarms.add(alarm)
+        try:
+            with anyio.move_on_after((at - self._now()) / 1e6):
+                await alarm.wait()
+        finally:
+            self._alarms.discard(alarm)
+
+    async def _run(self, index: int) -> Ended:
+        step = self.graph.steps[index]
+        state = self.execution.steps[index]
+        this = new_attempt(step.timeout)
+        context = self._context(index, state.attempts, "do", this)
+        await self._call(index, step.function, step.parameters, context, this)
+        return judge_step(step, context, this, self._now())
+
+    async def _compensate(self, index: int) -> Ended:
+        undo = self.graph.steps[index].compensation
+        assert undo is not None
+        state = self.execution.steps[index]
+        this = new_attempt(undo.timeout)
+        context = self._context(index, state.undo_attempts, "undo", this)
+        context.outcome = self._output(index)
+        await self._call(index, undo.function, undo.parameters, context, this)
+        return judge_compensation(undo, context, this, self._now())
+
+    async def _call(
+        self,
+        index: int,
+        function: Callable[..., Any],
+        parameters: tuple[Parameter, ...],
+        context: StepContext,
+        this: Attempt,
+    ) -> None:
+        arguments = self._arguments(parameters, context)
+        self._attempts[index] = this
+        try:
+            await attempt(lambda: function(self.saga, **arguments), this, lambda: self.engine.dropping)
+        finally:
+            del self._attempts[index]
+
+    def _context(self, index: int, number: int, direction: str, this: Attempt) -> StepContext:
+        name = self._name(index)
+        forward_key = idempotency_key(self.id, name, "do")
+        return StepContext(
+            saga_id=self.id,
+            step=name,
+            attempt=number,
+            idempotency_key=forward_key if direction == "do" else idempotency_key(self.id, name, direction),
+            forward_key=forward_key,
+            deadline=None if this.timeout is None else this.scope.deadline,
+            fencing_token=self.engine.epoch,
+        )
+
+    def _arguments(self, parameters: tuple[Parameter, ...], context: StepContext) -> dict[str, Any]:
+        arguments: dict[str, Any] = {}
+        for parameter in parameters:
+            match parameter.source:
+                case Source.OUTPUT:
+                    arguments[parameter.name] = self._output(parameter.step)
+                case Source.CONTEXT:
+                    arguments[parameter.name] = context
+                case Source.INJECT:
+                    if not parameter.optional or parameter.wanted in self.engine.provider:
+                        arguments[parameter.name] = self.engine.provider.get(parameter.wanted)
+        return arguments
+
+    def _output(self, index: int) -> Any:
+        """What the step returned, or why nobody has it."""
+        state = self.execution.steps[index]
+        if state.output is None:
+            return state.as_unknown()
+        if index not in self.outputs:
+            self.outputs[index] = load_output(self.graph.steps[index], state.output, state.form)
+        return self.outputs[index]
+
+    # --- recording ---------------------------------------------------------------------------------------------------
+
+    async def _record(self, ended: Ended) -> list[Move]:
+        """Write how a move ended and what begins; returns what to perform next."""
+        async with self._lock:
+            execution, record, now = self.execution, ended.record, self._now()
+            if ended.retry_in is not None:
+                assert isinstance(record, StepFailed | StepUnknown | StepNotCompensated)
+                if execution.may_retry(record):
+                    record = dataclasses.replace(record, next_at=now + int(ended.retry_in * 1e6))
+            undecided = not execution.turning_back
+            if isinstance(record, StepSucceeded):
+                self.outputs[self.graph.plan.index[record.step]] = ended.value
+            records, moves = execution.decide(record, now, leaving=self.engine.leaving)
+            if (undecided and execution.turning_back) or execution.status is SagaStatus.FAILED:
+                self.error = ended.error
+            await self._write(records, now, ended.writes)
+            if self.events is not None:
+                self.events += ended.events
+        return moves
+
+    async def _write(
+        self, records: list[Record], now: int, before: tuple[Write, ...] = (), *, first: bool = False
+    ) -> None:
+        """Commit ``records``, made at ``now``, and ``before`` right before them; returns when they are safe."""
+        if not records:
+            return
+        await persist(self.engine, self._commit_of(records, now, before), self.id, first=first)
+        self.engine.definitions.add(self.graph.fingerprint)
+        if self.execution.status not in RUNNING:
+            self.engine.ended(self)
+
+    def _commit_of(self, records: list[Record], now: int, before: tuple[Write, ...]) -> Commit:
+        rows = tuple(Row(new_id(), record.type, SCHEMA_VERSION, encode(record), now) for record in records)
+        stream = saga_stream(self.id)
+        writes = (*before, Write(stream, rows, self.execution.revision - len(records)))
+        fingerprint = self.graph.fingerprint
+        if fingerprint not in self.engine.definitions:
+            row = Row(new_id(), "$definition", SCHEMA_VERSION, self.graph.description_json, now)
+            writes = (Write(definition_stream(fingerprint), (row,)), *writes)
+        return Commit(writes, self._changed_head(stream))
+
+    def _changed_head(self, stream: str) -> Head | None:
+        """The head, if something in it is not as it was last written."""
+        execution = self.execution
+        shown = (execution.status, execution.since, execution.blocked, execution.epoch)
+        if shown == self._shown:
+            return None
+        self._shown = shown
+        return head_of(stream, execution, self.digest)
+
+    def _name(self, index: int) -> str:
+        return self.graph.plan.nodes[index].name
+
+    def _now(self) -> int:
+        return to_microseconds(self.engine.clock.now())
+
+
+async def persist(engine: Engine, commit: Commit, saga_id: str, *, first: bool = False) -> None:
+    """Write ``commit``, and return when it is safe.
+
+    While the store cannot be written, it is held and written again: the very same rows, so that a commit that was in
+    doubt is not made twice. ``first``: raise instead, where it is certain that nothing was written.
+    """
+    delay = 0.05
+    while True:
+        try:
+            await engine.backend.commit(commit)
+            break
+        except StoreUnavailable as error:
+            if first and not error.in_doubt:
+                raise
+            engine.trouble(error, saga_id)
+            await anyio.sleep(delay)
+            delay = min(delay * 2, 5.0)
+    engine.trouble(None, saga_id)
+
+
+def digest_of(data: bytes) -> bytes:
+    """What two equal inputs have in common: SHA-256 of the canonical JSON."""
+    return hashlib.sha256(canonical(data)).digest()
