@@ -1,0 +1,43 @@
+"""The commands, gathered."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import allframe
+from allframe.cli import check, demo, look, run
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="allframe",
+    help="Run sagas, and look at them.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"allframe {allframe.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Run sagas, and look at them."""
+
+
+app.command("run")(run.run)
+app.command("list")(look.list_sagas)
+app.command("show")(look.show)
+app.command("check")(check.check)
+app.command("demo")(demo.demo)

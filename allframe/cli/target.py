@@ -1,0 +1,191 @@
+"""TARGET: ``package.module:Saga`` or ``path/to/file.py:Saga``, made into a class.
+
+A module is imported once under one name, whichever way it is named, for a saga class that exists twice could not be
+told apart in the store: a file that an import would find is imported by its dotted name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import keyword
+import sys
+import traceback
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from types import ModuleType
+from typing import TypeGuard
+
+from allframe import Saga
+from allframe.cli.exits import Exit, Stop
+from allframe.errors import DefinitionError
+
+__all__ = ["Target", "load_module", "load_target", "sagas_of", "split"]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    module: ModuleType
+    saga: type[Saga]
+
+
+def load_target(text: str) -> Target:
+    """The saga that ``text`` names; without a name, the only saga of the module.
+
+    Raises:
+        Stop: the module or the saga is not there (usage), or importing it fails (definition).
+        DefinitionError: it is not well defined.
+    """
+    place, name = split(text)
+    module = load_module(place)
+    sagas = sagas_of(module)
+    if not name and len(sagas) == 1:
+        return Target(module, next(iter(sagas.values())))
+    if not name:
+        raise Stop(f"{text} names no saga. Write {place}:NAME; {_there_are(place, sagas)}.")
+    if name in sagas:
+        return Target(module, sagas[name])
+    if name in vars(module):
+        raise Stop(f"{place}:{name} is no saga: {_what(vars(module)[name])}. {_there_are(place, sagas)}.")
+    nearest = get_close_matches(name, sagas, n=1)
+    hint = f"Did you mean {place}:{nearest[0]}? " if nearest else ""
+    raise Stop(f"{place} has no saga {name!r}. {hint}{_there_are(place, sagas)}.")
+
+
+def split(text: str) -> tuple[str, str]:
+    """``"a/b.py:Saga"`` as ``("a/b.py", "Saga")``; the name is empty where there is none."""
+    place, colon, name = text.rpartition(":")
+    if not colon or "/" in name or "\\" in name:
+        return text, ""
+    return place, name
+
+
+def load_module(place: str) -> ModuleType:
+    """The module that ``place`` names: dotted, or a path to a file.
+
+    Raises:
+        Stop: it is not there (usage), or importing it fails (definition).
+        DefinitionError: a saga in it is not well defined.
+    """
+    if not place:
+        raise Stop("TARGET names no module. Expected package.module:Saga or path/to/file.py:Saga.")
+    if place.endswith(".py") or "/" in place:
+        return _import_file(Path(place))
+    return _import_dotted(place)
+
+
+def sagas_of(module: ModuleType) -> dict[str, type[Saga]]:
+    """The sagas that a module offers, by name, whether it defines or imports them."""
+    return {name: value for name, value in vars(module).items() if _is_saga(value)}
+
+
+def _is_saga(value: object) -> TypeGuard[type[Saga]]:
+    return isinstance(value, type) and issubclass(value, Saga) and value is not Saga
+
+
+def _what(value: object) -> str:
+    return f"it is a {'class' if inspect.isclass(value) else type(value).__name__}"
+
+
+def _there_are(place: str, sagas: dict[str, type[Saga]]) -> str:
+    return f"The sagas of {place} are: {', '.join(sagas)}" if sagas else f"{place} has no sagas"
+
+
+def _import_dotted(name: str) -> ModuleType:
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise Stop(f"{name!r} is no module name. Expected package.module:Saga or path/to/file.py:Saga.")
+    _put_on_path(Path.cwd())
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        missing = error.name or ""
+        if missing and (name == missing or name.startswith(f"{missing}.")):
+            raise Stop(
+                f"There is no module {missing!r}. {_suggest_file(name)}It is looked for in {Path.cwd()} and where "
+                "Python finds modules."
+            ) from error
+        raise _failed(name, error) from error
+    except DefinitionError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise _failed(name, error) from error
+
+
+def _import_file(path: Path) -> ModuleType:
+    if path.is_dir():
+        raise Stop(f"{path} is a folder. Name a file in it, such as {path}/sagas.py:Saga.")
+    if not path.is_file():
+        near = get_close_matches(
+            path.name, [p.name for p in path.parent.glob("*.py")] if path.parent.is_dir() else [], n=1
+        )
+        raise Stop(f"There is no file {path}.{f' Did you mean {path.parent / near[0]}?' if near else ''}")
+    path = path.resolve()
+    for module in list(sys.modules.values()):
+        file = getattr(module, "__file__", None)
+        if file and module.__name__ != "__main__" and Path(file).resolve() == path:
+            return module
+    root, name = _dotted_name(path)
+    _put_on_path(root)
+    return _import_dotted(name) if _leads_to(name, path) else _import_alone(path)
+
+
+def _dotted_name(path: Path) -> tuple[Path, str]:
+    """The folder to import from and the dotted name: up through every folder that is a package."""
+    parts, folder = [path.stem], path.parent
+    while (folder / "__init__.py").is_file():
+        parts.insert(0, folder.name)
+        folder = folder.parent
+    return folder, ".".join(parts)
+
+
+def _leads_to(name: str, path: Path) -> bool:
+    """Whether importing ``name`` would import this very file, without importing anything but its packages."""
+    if not all(part.isidentifier() and not keyword.iskeyword(part) for part in name.split(".")):
+        return False
+    try:
+        spec = importlib.util.find_spec(name)
+    except Exception:  # noqa: BLE001 - a package above it that cannot be imported: the file is imported alone
+        return False
+    return spec is not None and spec.origin is not None and Path(spec.origin).resolve() == path
+
+
+def _import_alone(path: Path) -> ModuleType:
+    """Import a file that no dotted name leads to, under a name that only its path decides."""
+    digest = hashlib.sha256(str(path).encode()).hexdigest()[:12]
+    name = f"_allframe_file_{digest}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise Stop(f"{path} cannot be imported: it is no Python file.")
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException as error:
+        del sys.modules[name]
+        if isinstance(error, DefinitionError) or not isinstance(error, (Exception, SystemExit)):
+            raise
+        raise _failed(str(path), error) from error
+    return module
+
+
+def _put_on_path(folder: Path) -> None:
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+        importlib.invalidate_caches()
+
+
+def _suggest_file(name: str) -> str:
+    path = Path(*name.split(".")).with_suffix(".py")
+    return f"Did you mean {path}? " if path.is_file() else ""
+
+
+def _failed(place: str, error: BaseException) -> Stop:
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen")]
+    where = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+    if isinstance(error, SyntaxError):
+        where = f" ({error.filename}:{error.lineno})"
+    return Stop(f"{place} cannot be imported: {type(error).__name__}: {error}{where}", Exit.DEFINITION)

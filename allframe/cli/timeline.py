@@ -1,0 +1,138 @@
+"""The records of a saga, told one after the other: what happened, how long it took, and what began."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from allframe.clock import from_microseconds
+from allframe.errors import ErrorInfo
+from allframe.saga.records import (
+    CancelRequested,
+    Intent,
+    Record,
+    RetryRequested,
+    RollbackBegun,
+    SagaAdmitted,
+    SagaBlocked,
+    SagaCompensated,
+    SagaCompleted,
+    SagaFailed,
+    SagaRecovered,
+    SagaStarted,
+    StepCompensated,
+    StepFailed,
+    StepNotBegun,
+    StepNotCompensated,
+    StepOutputLost,
+    StepSucceeded,
+    StepUnknown,
+)
+
+__all__ = ["Entry", "tell"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One record, for people. ``as_json`` of it has these names."""
+
+    at: datetime
+    #: What happened, in a word or two: ``"succeeded"``.
+    event: str
+    #: The step that it happened to, if any.
+    step: str | None = None
+    attempt: int | None = None
+    #: How long the attempt took; None where no attempt ended.
+    seconds: float | None = None
+    detail: str = ""
+    error: ErrorInfo | None = None
+    #: The steps that began with it, and the step whose compensation did.
+    starts: tuple[str, ...] = ()
+    compensates: str | None = None
+    #: When the next attempt is due, if it has to wait.
+    next_at: datetime | None = None
+
+
+def tell(records: Iterable[tuple[datetime, Record]]) -> list[Entry]:
+    """The entries of a saga's records, oldest first. ``records``: each with the time at which it was recorded."""
+    begun: dict[tuple[str, bool], datetime] = {}
+    entries = []
+    for at, record in records:
+        entry = _entry(at, record, begun)
+        entries.append(entry)
+        for step in entry.starts:
+            begun[step, False] = entry.next_at or at
+        if entry.compensates is not None:
+            begun[entry.compensates, True] = entry.next_at or at
+    return entries
+
+
+def _entry(at: datetime, record: Record, begun: dict[tuple[str, bool], datetime]) -> Entry:
+    step: str | None = getattr(record, "step", None)
+    attempt: int | None = getattr(record, "attempt", None)
+    began = begun.pop((step, isinstance(record, (StepCompensated, StepNotCompensated))), None) if step else None
+    due: int | None = getattr(record, "next_at", None)
+    event, detail = _words(record)
+    return Entry(
+        at=at,
+        event=event,
+        step=step,
+        attempt=attempt,
+        # Clocks may be set back: what took no time took no less.
+        seconds=None if began is None else max(0.0, (at - began).total_seconds()),
+        detail=detail,
+        error=getattr(record, "error", None),
+        starts=record.starts if isinstance(record, Intent) else (),
+        compensates=record.compensates if isinstance(record, Intent) else None,
+        next_at=None if due is None else from_microseconds(due),
+    )
+
+
+def _words(record: Record) -> tuple[str, str]:
+    """What happened, and what is to be said of it."""
+    match record:
+        case SagaStarted():
+            return "started", f"{record.saga} version {record.version}"
+        case SagaAdmitted():
+            return "admitted", "its turn came"
+        case SagaRecovered():
+            return "recovered", "after a crash" if record.recoveries else "by another process"
+        case StepSucceeded():
+            return "succeeded", "after its deadline" if record.late else ""
+        case StepOutputLost():
+            return "output lost", _error(record.error)
+        case StepFailed():
+            return "refused" if record.refused else "failed", _error(record.error)
+        case StepUnknown():
+            return "unknown", _unknown(record)
+        case StepNotBegun():
+            return "not begun", "no effect"
+        case CancelRequested() | RetryRequested():
+            return (
+                "cancel" if isinstance(record, CancelRequested) else "retry"
+            ), f"{record.reason} (by {record.actor})"
+        case RollbackBegun():
+            return "rollback", ""
+        case StepCompensated():
+            return "undone", ""
+        case StepNotCompensated():
+            return "not undone", _error(record.error)
+        case SagaCompleted():
+            return "completed", ""
+        case SagaCompensated():
+            return "compensated", "nothing is left of it"
+        case SagaFailed():
+            return "failed", f"still in effect: {', '.join(record.uncompensated)}"
+        case SagaBlocked():
+            return "blocked", record.reason
+
+
+def _unknown(record: StepUnknown) -> str:
+    if record.timeout is not None:
+        return f"no answer within {record.timeout:g} s"
+    return _error(record.error) if record.error else str(record.reason)
+
+
+def _error(error: ErrorInfo) -> str:
+    return str(error)

@@ -1,0 +1,43 @@
+"""The program as a whole: its version, its help, its completion, and what it says without its extra."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import allframe
+from tests.cli.shell import Shop, environment
+
+
+def test_says_its_version(shop: Shop) -> None:
+    assert shop.run("--version").stdout == f"allframe {allframe.__version__}\n"
+
+
+def test_helps_without_colours_when_piped(shop: Shop) -> None:
+    text = shop.run("--help").stdout
+
+    assert all(f" {command} " in text for command in ("run", "list", "show", "check", "demo"))
+    assert "\x1b" not in text
+    assert "\x1b" not in shop.run("run", "--help").stdout
+
+
+def test_completes(shop: Shop) -> None:
+    script = shop.run("--show-completion", env={"SHELL": "/bin/bash"}).stdout
+    assert "_ALLFRAME_COMPLETE" in script or "complete" in script
+
+
+@pytest.mark.parametrize("missing", ["typer", "rich"])
+def test_names_the_extra_that_is_missing(missing: str) -> None:
+    code = f"import sys; sys.modules[{missing!r}] = None; from allframe.cli import main; main()"
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"allframe: the command line needs {missing}, which is not installed. Install it with: "
+        "pip install 'allframe[cli]'\n"
+    )

@@ -1,0 +1,71 @@
+"""``allframe check`` says what is wrong with sagas, without running them."""
+
+from __future__ import annotations
+
+from tests.cli.shell import Shop
+
+BAD = """
+from allframe import Saga, compensates, step
+
+class Order(Saga):
+    item: str
+
+    @step
+    async def reserve(self) -> str:
+        return "x"
+
+    @compensates("reserv")
+    async def release(self) -> None: ...
+
+    @step
+    async def pay(self, nobody) -> None: ...
+"""
+
+
+def test_says_what_was_checked(shop: Shop) -> None:
+    done = shop.run("check", "shop.py", "shop", "shop:Order", "allframe.demo.saga")
+
+    assert done.stdout.splitlines() == [
+        "shop.py: 1 saga checked, no problems: Order",
+        "shop: 1 saga checked, no problems: Order",
+        "shop:Order: 1 saga checked, no problems: Order",
+        "allframe.demo.saga: 1 saga checked, no problems: TransferMoney",
+    ]
+    assert shop.files == {"shop.py"}
+
+
+def test_tells_every_problem_with_its_place(shop: Shop) -> None:
+    (shop.folder / "bad.py").write_text(BAD)
+
+    done = shop.run("check", "bad.py", "shop.py", code=4)
+
+    for rule, line in (("AF101", 11), ("AF104", 7), ("AF105", 14)):
+        assert any(rule in text and f"bad.py:{line}" in text for text in done.stderr.splitlines()), done.stderr
+    assert "Did you mean" in done.stderr or "reserve" in done.stderr
+    assert done.stdout == "shop.py: 1 saga checked, no problems: Order\n", "the others are checked all the same"
+
+
+def test_a_bad_definition_cannot_be_run(shop: Shop) -> None:
+    (shop.folder / "bad.py").write_text(BAD)
+
+    done = shop.run("run", "bad.py:Order", '{"item": "tea"}', "--store", "sqlite:///sagas.db", code=4)
+
+    assert done.stderr.startswith("allframe: AF100: ")
+    assert shop.files == {"shop.py", "bad.py"}
+
+
+def test_finds_what_could_not_be_resolved_at_import(shop: Shop) -> None:
+    (shop.folder / "late.py").write_text(
+        "from __future__ import annotations\nfrom allframe import Saga, step\n\n"
+        "class Late(Saga):\n    item: str\n\n"
+        "    @step(readonly=True)\n    async def look(self, x: Nowhere) -> None: ...\n"
+    )
+
+    assert "Nowhere" in shop.run("check", "late.py", code=4).stderr
+
+
+def test_what_is_not_there_is_usage(shop: Shop) -> None:
+    (shop.folder / "empty.py").write_text("")
+
+    assert shop.run("check", "nope.py", code=2).stderr == "nope.py: There is no file nope.py. Did you mean shop.py?\n"
+    assert shop.run("check", "empty.py", code=2).stderr.startswith("empty.py: there are no sagas in it.")

@@ -1,0 +1,43 @@
+"""A run that is interrupted leaves cleanly, and the same command continues it."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from tests.cli.shell import Shop, end, wait_until
+
+STORE = ("--store", "sqlite:///sagas.db")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_lets_running_steps_end(shop: Shop, number: signal.Signals, code: int) -> None:
+    file = shop.orders({"$id": "a", "item": "tea", "wait": 1})
+    command = ("run", "shop.py:Order", file, *STORE)
+    process = shop.start(*command)
+    wait_until(process, lambda: "reserve a" in shop.book)
+
+    ended, output, errors = end(process, number)
+    assert ended == code, errors
+    assert "Leaving: running steps get 10 s to end. Once more to leave at once." in errors
+    assert f"Stopped by {number.name}. What was begun is recorded: the same command continues it." in errors
+    assert "1 not ended" in output
+    assert shop.book == ["reserve a", "reserved a"]
+
+    shop.run(*command)
+    assert shop.book == ["reserve a", "reserved a", "pay a"], "the step that ended was recorded"
+
+
+def test_a_second_signal_leaves_at_once(shop: Shop) -> None:
+    command = ("run", "shop.py:Order", shop.orders({"$id": "a", "item": "tea", "wait": 8}), *STORE)
+    process = shop.start(*command)
+    wait_until(process, lambda: "reserve a" in shop.book)
+
+    assert process.stderr is not None
+    process.send_signal(signal.SIGINT)
+    assert process.stderr.readline().startswith("Leaving")
+    ended, _, _ = end(process, signal.SIGINT)
+
+    assert ended == 130
+    assert shop.book == ["reserve a"]
