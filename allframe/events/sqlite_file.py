@@ -119,6 +119,16 @@ class StoreFile:
             with closing(self.frozen()) as connection:
                 self.check_header(connection)
         except sqlite3.Error as error:
+            if not self.has_log():
+                raise self.explain(error, "open") from error
+            # A process that died while it moved its log into the file left it torn: the two are whole only together.
+            self._check_format_with_log()
+
+    def _check_format_with_log(self) -> None:
+        try:
+            with closing(self.reader()) as connection:
+                self.check_header(connection)
+        except sqlite3.Error as error:
             raise self.explain(error, "open") from error
 
     def check_header(self, connection: sqlite3.Connection) -> None:

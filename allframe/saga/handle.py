@@ -41,6 +41,11 @@ class Entry:
     #: How it ended, where that can be told without reading the store.
     outcome: SagaOutcome | None = None
 
+    @property
+    def was_not_begun(self) -> bool:
+        """Whether its first record was never written by us."""
+        return self.started is not None
+
     def fail(self, error: Exception) -> None:
         """Tell whoever waits that nothing more comes of it here."""
         self.failure = error

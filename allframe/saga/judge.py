@@ -11,7 +11,6 @@ from typing import Any
 
 import anyio
 
-from allframe.errors import PayloadError
 from allframe.events.backend import Write
 from allframe.events.event import Event
 from allframe.saga.context import Refused, StepContext, UnknownReason
@@ -73,7 +72,7 @@ def _succeeded(step: Step, context: StepContext, this: Attempt, now: int) -> End
     try:
         stored = store_output(step, this.value)
         writes, events = _emitted(context, stored.events, now)
-    except PayloadError as error:
+    except Exception as error:  # noqa: BLE001 - serializers, templates and __eq__ are the user's, and the effect is there
         info = describe(error)
         lost = StepOutputLost(step=step.name, attempt=context.attempt, error=info, late=late, timeout=timeout)
         return Ended(lost, error=error)
@@ -95,7 +94,7 @@ def judge_compensation(undo: Compensation, context: StepContext, this: Attempt, 
     if this.returned:
         try:
             writes, events = _emitted(context, _events_of(this.value), now)
-        except PayloadError as lost:
+        except Exception as lost:  # noqa: BLE001 - as above
             error = lost
         else:
             done = StepCompensated(step=step, attempt=number, emitted=len(events))

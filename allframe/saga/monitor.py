@@ -72,7 +72,15 @@ class Stored:
 
     started: SagaStarted
     execution: Execution
-    rows: list[StoredRow]
+    records: list[tuple[Record, int]]
+
+    def by(self, plan: Plan) -> Execution:
+        """The same records folded by another plan.
+
+        Raises:
+            StoreFormatError: if they name a step that it does not have.
+        """
+        return _fold(plan, self.records)
 
 
 class Monitor:
@@ -150,11 +158,11 @@ class Monitor:
             TimelineEntry(row.revision, row.position, from_microseconds(row.recorded_at), _decode(row)) for row in rows
         ]
 
-    async def read(self, id: str, plan: Plan | None = None) -> Stored | None:  # noqa: A002
-        """A saga folded from its records, by ``plan`` or the one that was stored with it; None if there is none.
+    async def read(self, id: str) -> Stored | None:  # noqa: A002
+        """A saga folded from its records, by the plan that was stored with it; None if there is none.
 
         Raises:
-            StoreFormatError: if it cannot be read, or names steps that the plan does not have.
+            StoreFormatError: if it cannot be read.
         """
         rows = await self._backend.read_stream(saga_stream(id))
         if not rows:
@@ -163,13 +171,8 @@ class Monitor:
         started = records[0][0]
         if not isinstance(started, SagaStarted):
             raise StoreFormatError(f"The stream of saga {id!r} begins with {started.type!r}.")
-        plan = plan or await self.plan(_definition(records))
-        try:
-            return Stored(started, Execution.replay(plan, records), rows)
-        except KeyError as error:
-            raise StoreFormatError(
-                f"The records of saga {id!r} name a step {error} that its definition lacks."
-            ) from error
+        plan = await self.plan(_definition(records))
+        return Stored(started, _fold(plan, records), records)
 
     async def plan(self, fingerprint: str) -> Plan:
         """The stored structure of a saga.
@@ -277,6 +280,13 @@ def _from_head(saga_id: str, head: Head, error: StoreFormatError) -> SagaMetadat
         attention=True,
         reason=f"Its records cannot be read: {error}",
     )
+
+
+def _fold(plan: Plan, records: list[tuple[Record, int]]) -> Execution:
+    try:
+        return Execution.replay(plan, records)
+    except KeyError as error:
+        raise StoreFormatError(f"The records of a saga name a step {error} that its definition lacks.") from error
 
 
 def _definition(records: list[tuple[Record, int]]) -> str:

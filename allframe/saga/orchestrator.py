@@ -28,7 +28,7 @@ from allframe.naming import Names
 from allframe.saga.declare import SAGAS, Saga
 from allframe.saga.execution import TERMINAL, SagaStatus
 from allframe.saga.handle import Entry, SagaHandle
-from allframe.saga.monitor import Monitor, SagaMetadata, Stored
+from allframe.saga.monitor import Monitor, SagaMetadata
 from allframe.saga.outcome import SagaOutcome, error_of
 from allframe.saga.recovery import CannotLoad, events_of, restore
 from allframe.saga.registry import Registry
@@ -138,8 +138,7 @@ class SagaOrchestrator:
             OrchestratorClosed: the orchestrator leaves, or was not entered.
             StoreError: the store cannot be used.
         """
-        entry, stored, fresh = await self._start(saga, id)
-        saga_id = entry.id if entry is not None else _id_of(stored)
+        saga_id, entry, fresh = await self._start(saga, id)
         handle = SagaHandle(saga_id, self, entry)
         if entry is not None:
             if not fresh and entry.asked and not entry.done.is_set():
@@ -161,11 +160,10 @@ class SagaOrchestrator:
             SagaIdConflict: the id belongs to another input.
             DependencyMissing, PayloadError, OrchestratorClosed, StoreError: as `execute`.
         """
-        entry, stored, _ = await self._start(saga, id)
-        if entry is None:
-            return SagaHandle(_id_of(stored), self, None)
-        entry.asked = True
-        return SagaHandle(entry.id, self, entry)
+        saga_id, entry, _ = await self._start(saga, id)
+        if entry is not None:
+            entry.asked = True
+        return SagaHandle(saga_id, self, entry)
 
     async def cancel(self, id: str, *, reason: str) -> None:  # noqa: A002
         """Have a saga undone. It returns when that is recorded; the rollback follows.
@@ -247,8 +245,8 @@ class SagaOrchestrator:
             )
         return self._registry
 
-    async def _start(self, saga: Saga, saga_id: str | None) -> tuple[Entry | None, Stored | None, bool]:
-        """The entry of the saga, or where it stands in the store; and whether this call began it."""
+    async def _start(self, saga: Saga, saga_id: str | None) -> tuple[str, Entry | None, bool]:
+        """The id of the saga; its entry, if it is not over; and whether this call began it."""
         registry = self._open()
         graph = self._graph_of(saga)
         data, saga = graph.model.store(saga, f"The input of {type(saga).__qualname__}")
@@ -266,11 +264,11 @@ class SagaOrchestrator:
                 return await self._join(entry, saga)
         entry = registry.begin(saga, graph, data, saga_id)
         await entry.found.wait()
-        if isinstance(entry.failure, ConcurrencyError):
+        if entry.was_not_begun and isinstance(entry.failure, ConcurrencyError):
             return await self._attach(entry.id, saga)
-        if entry.failure is not None:
+        if entry.was_not_begun and entry.failure is not None:
             raise entry.failure
-        return entry, None, True
+        return entry.id, entry, True
 
     def _graph_of(self, saga: Saga) -> Any:
         given: object = saga
@@ -287,18 +285,18 @@ class SagaOrchestrator:
             )
         return graph
 
-    async def _join(self, entry: Entry, saga: Saga) -> tuple[Entry | None, Stored | None, bool]:
+    async def _join(self, entry: Entry, saga: Saga) -> tuple[str, Entry | None, bool]:
         """An id that is in hand already."""
         await entry.found.wait()
-        if isinstance(entry.failure, ConcurrencyError | CannotLoad) or entry.running is None:
-            return await self._attach(entry.id, saga)
-        if entry.failure is not None and entry.started is not None:
+        if entry.was_not_begun and entry.failure is not None and not isinstance(entry.failure, ConcurrencyError):
             raise entry.failure
+        if entry.was_not_begun or entry.running is None:
+            return await self._attach(entry.id, saga)
         if entry.running.saga != saga:
             raise _conflict(entry.id, entry.running.graph.saga)
-        return entry, None, False
+        return entry.id, entry, False
 
-    async def _attach(self, saga_id: str, saga: Saga) -> tuple[Entry | None, Stored | None, bool]:
+    async def _attach(self, saga_id: str, saga: Saga) -> tuple[str, Entry | None, bool]:
         """An id that is in the store."""
         stored = await self._monitor.read(saga_id)
         if stored is None:
@@ -312,8 +310,8 @@ class SagaOrchestrator:
             raise _conflict(saga_id, stored.started.saga)
         registry = self._open()
         if registry.will_recover(stored):
-            return registry.adopt(saga_id), stored, False
-        return None, stored, False
+            return saga_id, registry.adopt(saga_id), False
+        return saga_id, None, False
 
     async def _entry_for(self, saga_id: str, done: str) -> tuple[Entry, bool]:
         """The saga in hand, so that something can be asked of it; and whether it was blocked for what it now has."""
@@ -404,8 +402,3 @@ def _conflict(saga_id: str, owner: str) -> SagaIdConflict:
         f"The id {saga_id!r} belongs to a saga {owner!r} with another input. An id is given once, for ever: choose another.",
         saga_id=saga_id,
     )
-
-
-def _id_of(stored: Stored | None) -> str:
-    assert stored is not None
-    return stored.rows[0].stream.partition("/")[2]

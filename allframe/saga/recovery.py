@@ -121,23 +121,18 @@ async def _fit(monitor: Monitor, stored: Stored, graph: SagaGraph) -> tuple[Exec
         CannotLoad: if what has happened already cannot have happened in it.
     """
     if stored.execution.definition == graph.fingerprint:
-        return stored.execution, graph.fingerprint
+        return stored.by(graph.plan), graph.fingerprint  # what is stored of a plan says nothing of retries
     description = await monitor.description(stored.execution.definition)
     changes = "; ".join(differences(description, graph.description))
     try:
-        again = await monitor.read(_id_of(stored), graph.plan)
+        today = stored.by(graph.plan)
     except StoreFormatError as error:
         raise CannotLoad(BlockedKind.CODE, f"Its class has changed too much: {changes}.") from error
-    assert again is not None
-    contradictions = _contradictions(again.execution, stored.execution, graph)
+    contradictions = _contradictions(today, stored.execution, graph)
     if contradictions:
         reason = f"Its class has changed too much: {'; '.join(contradictions)}. All changes: {changes}."
         raise CannotLoad(BlockedKind.CODE, reason)
-    return again.execution, graph.fingerprint
-
-
-def _id_of(stored: Stored) -> str:
-    return stored.rows[0].stream.partition("/")[2]
+    return today, graph.fingerprint
 
 
 def _contradictions(today: Execution, before: Execution, graph: SagaGraph) -> list[str]:

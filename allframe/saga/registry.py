@@ -266,7 +266,7 @@ class Registry:
 
     async def _load_parked(self, entry: Entry) -> None:
         try:
-            running = await load(self, self._monitor, entry.id, self._find)
+            running = await self._patiently(load, self, self._monitor, entry.id, self._find)
         except CannotLoad as reason:
             self.entries.pop(entry.id, None)
             entry.fail(reason)
@@ -285,7 +285,7 @@ class Registry:
             epoch_before=self.epoch,
         )
         after: str | None = None
-        while heads := await self._list(query, after):
+        while heads := await self._patiently(self._page, query, after):
             for head in heads:
                 saga_id = head.stream.partition("/")[2]
                 while self._active >= self._max_running or self._queue:
@@ -298,21 +298,24 @@ class Registry:
                     self.adopt(saga_id)
             after = heads[-1].stream
 
-    async def _list(self, query: HeadQuery, after: str | None) -> list[Head]:
-        """A page of heads; tried until the store can be read."""
+    async def _page(self, query: HeadQuery, after: str | None) -> list[Head]:
+        return await self.backend.list_heads(query, after=after)
+
+    async def _patiently(self, function: Callable[..., Awaitable[T]], *args: Any) -> T:
+        """What ``function(*args)`` gives; tried until the store can be read."""
         while True:
             try:
-                return await self.backend.list_heads(query, after=after)
+                return await function(*args)
             except StoreUnavailable as error:
-                logger.warning("sagas cannot be recovered yet: %s", error)
+                logger.warning("recovery waits for the store: %s", error)
                 await anyio.sleep(0.5)
 
     async def _resume(self, entry: Entry) -> None:
         """Take a stored saga over and go on with it."""
         try:
-            running = await load(self, self._monitor, entry.id, self._find)
+            running = await self._patiently(load, self, self._monitor, entry.id, self._find)
         except CannotLoad as reason:
-            await self._block(entry, reason)
+            await self._patiently(self._block, entry, reason)
             return
         blocked = running.execution.blocked
         if running.execution.status not in RUNNING and (blocked is None or blocked.kind not in _MENDABLE):

@@ -14,7 +14,6 @@ import anyio
 
 from allframe import Saga, SagaOrchestrator, Unknown, compensates, step
 
-
 #: Seconds that the second step takes.
 BUSY = 1.5
 ASLEEP = 600.0

@@ -28,7 +28,9 @@ def syncs(folder: Path, count: int, kind: str) -> int:
     return trace.read_text().count("fdatasync(")
 
 
-@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed: the next test counts COMMITs instead")
+@pytest.mark.skipif(
+    shutil.which("strace") is None, reason="strace is not installed: the next test counts COMMITs instead"
+)
 @pytest.mark.parametrize(("kind", "commits"), COSTS)
 def test_calls_to_fdatasync_of_a_saga(kind: str, commits: int, tmp_path: Path) -> None:
     # The difference of two runs leaves out what opening and closing cost.

@@ -117,12 +117,19 @@ async def test_a_pivot_that_failed_is_rolled_back_behind(
             await orchestrator.execute(cls(), id="p")
 
     assert home.world.effects == []
-    assert (await home.told("p"))[2:] == [f"{pivot} {recorded}", "rollback begun", f"{first} compensated", "compensated"]
+    assert (await home.told("p"))[2:] == [
+        f"{pivot} {recorded}",
+        "rollback begun",
+        f"{first} compensated",
+        "compensated",
+    ]
 
 
 @BOTH
 @pytest.mark.parametrize("late", ["swallows", "never yields"])
-async def test_a_late_success_of_the_pivot_counts(home: Home, cls: type[Saga], first: str, pivot: str, late: str) -> None:
+async def test_a_late_success_of_the_pivot_counts(
+    home: Home, cls: type[Saga], first: str, pivot: str, late: str
+) -> None:
     home.world.tell(pivot, home.world.swallows() if late == "swallows" else home.world.never_yields(20))
 
     async with home.orchestrator() as orchestrator:
@@ -167,7 +174,9 @@ async def test_a_lost_output_that_a_later_step_takes_blocks(home: Home) -> None:
         with pytest.raises(SagaBlocked) as raised:
             await orchestrator.execute(Shipment(), id="p")
         # the step succeeded, so no retry may run it again
-        with pytest.raises(OperationRefused, match=r"Saga 'p' cannot be retried: .* The step succeeded, and never runs"):
+        with pytest.raises(
+            OperationRefused, match=r"Saga 'p' cannot be retried: .* The step succeeded, and never runs"
+        ):
             await orchestrator.retry_failed("p", reason="try")
         with pytest.raises(CancelRefused):
             await orchestrator.cancel("p", reason="give up")
@@ -193,7 +202,9 @@ async def test_a_pivot_that_ended_unknown_blocks(home: Home, cls: type[Saga], fi
     async with home.orchestrator() as orchestrator:
         with pytest.raises(SagaBlocked) as raised:
             await orchestrator.execute(cls(), id="p")
-        with pytest.raises(CancelRefused, match=f"Saga 'p' cannot be cancelled: its pivot '{pivot}' may have succeeded"):
+        with pytest.raises(
+            CancelRefused, match=f"Saga 'p' cannot be cancelled: its pivot '{pivot}' may have succeeded"
+        ):
             await orchestrator.cancel("p", reason="give up")
     await home.reopen()
     async with home.orchestrator() as orchestrator:

@@ -6,11 +6,12 @@ import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 
-from allframe import EventStore, Saga, SagaBlocked, SagaOrchestrator, SagaStatus, Unknown, compensates, step
+from allframe import EventStore, SagaBlocked, SagaOrchestrator, SagaStatus, StoreUnavailable, Unknown
 from allframe.events.backend import Commit, Row, Write, new_id
 from allframe.saga.context import UnknownReason
 from allframe.saga.records import SagaRecovered, saga_stream
@@ -43,7 +44,11 @@ async def crashed_in(
 async def finish(store: EventStore, world: World, clock: LoopClock, saga_id: str = "trip-1") -> SagaStatus:
     """Open an orchestrator, do nothing, and wait until the saga is over."""
     async with SagaOrchestrator(store, provide={World: world}, clock=clock) as orchestrator:
-        while (metadata := await orchestrator.get_saga(saga_id)) is None or metadata.status in ("not_started", "executing", "compensating"):
+        while (metadata := await orchestrator.get_saga(saga_id)) is None or metadata.status in (
+            "not_started",
+            "executing",
+            "compensating",
+        ):
             await anyio.sleep(1)
         return metadata.status
 
@@ -160,9 +165,7 @@ async def test_a_saga_that_waited_for_its_turn_runs(store_url: str, clock: LoopC
     world = World()
     reached = world.stop_in("do hotel")
     async with EventStore(store_url) as store:
-        async with SagaOrchestrator(
-            store, provide={World: world}, clock=clock, grace=0, max_running=1
-        ) as orchestrator:
+        async with SagaOrchestrator(store, provide={World: world}, clock=clock, grace=0, max_running=1) as orchestrator:
             await orchestrator.start(Journey(), id="trip-1")
             await reached.wait()
             await orchestrator.start(Journey(), id="trip-2")
@@ -333,3 +336,54 @@ def _blocked_error(outcome: object) -> BaseException:
     raise AssertionError("it did not raise")
 
 
+@pytest.mark.parametrize("nth", range(1, 9))
+async def test_a_read_that_fails_during_recovery_strands_nothing(
+    store_url: str, clock: LoopClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nth: int
+) -> None:
+    async with crashed_in("do flight", store_url, clock, tmp_path, sagas=3) as store:
+        reads = 0
+
+        def flaky(method: Any) -> Any:
+            async def read(*args: Any, **kwargs: Any) -> Any:
+                nonlocal reads
+                reads += 1
+                if nth <= reads < nth + 2 and recovering:
+                    raise StoreUnavailable("The connection is gone.")
+                return await method(*args, **kwargs)
+
+            return read
+
+        for name in ("read_stream", "list_heads", "get_head"):
+            monkeypatch.setattr(store.backend, name, flaky(getattr(store.backend, name)))
+        recovering = True
+        world = World()
+        async with SagaOrchestrator(store, provide={World: world}, clock=clock) as orchestrator:
+            while await orchestrator.running_count():
+                await anyio.sleep(1)
+            recovering = False
+            assert len(await orchestrator.get_history(status="completed")) == 3
+
+        assert sorted(world.log) == ["do car 1"] * 3 + ["do flight 2"] * 3
+
+
+async def test_retries_go_on_after_a_crash_for_steps_and_compensations(
+    store_url: str, clock: LoopClock, tmp_path: Path
+) -> None:
+    async with crashed_in("do flight", store_url, clock, tmp_path) as store:
+        world = World()
+        world.fail_in("do flight", ConnectionError("gone"), times=1)
+        world.fail_in("do car", ValueError("no car"))
+        world.fail_in("undo flight", ValueError("not now"), times=2)
+        async with SagaOrchestrator(store, provide={World: world}, clock=clock) as orchestrator:
+            handle = await orchestrator.start(Journey(), id="trip-1")
+            assert (await handle.outcome()).status == "compensated"
+
+        assert world.log == [
+            "do flight 2",
+            "do flight 3",
+            "do car 1",
+            "undo flight 1",
+            "undo flight 2",
+            "undo flight 3",
+            "undo hotel 1",
+        ]

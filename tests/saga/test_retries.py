@@ -215,7 +215,9 @@ async def test_a_later_answer_says_nothing_of_an_unknown_attempt(home: Home, las
 
 
 @pytest.mark.parametrize(
-    ("last", "kind"), [(Refused("no such booking"), StepRefused), (ValueError("no"), StepFailed)], ids=["refused", "error"]
+    ("last", "kind"),
+    [(Refused("no such booking"), StepRefused), (ValueError("no"), StepFailed)],
+    ids=["refused", "error"],
 )
 async def test_the_last_answer_speaks_for_all_attempts_of_an_idempotent_step(
     home: Home, last: Exception, kind: type[StepFailed]
@@ -259,7 +261,9 @@ async def test_success_after_an_unknown_attempt_is_success(home: Home) -> None:
 
 async def test_the_first_reason_stays_when_several_attempts_are_unknown(home: Home) -> None:
     Trip = trip(retry=Retry(attempts=3, jitter=0))
-    home.world.tell("second", home.world.raises_after(ConnectionResetError("1")), home.world.hangs(), home.world.hangs())
+    home.world.tell(
+        "second", home.world.raises_after(ConnectionResetError("1")), home.world.hangs(), home.world.hangs()
+    )
 
     async with home.orchestrator() as orchestrator:
         with pytest.raises(StepTimedOut):

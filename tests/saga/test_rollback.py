@@ -71,7 +71,9 @@ async def test_a_step_that_never_began_is_never_undone(home: Home) -> None:
     home.world.tell("first", home.world.raises(ValueError("no")))
 
     async with home.orchestrator() as orchestrator:
-        with pytest.raises(StepFailed, match=r"failed: ValueError: no\. Nothing had to be rolled back\. Nothing is left of it\."):
+        with pytest.raises(
+            StepFailed, match=r"failed: ValueError: no\. Nothing had to be rolled back\. Nothing is left of it\."
+        ):
             await orchestrator.execute(Trip(), id="early")
 
     assert home.world.journal == ["do first"]
@@ -293,7 +295,9 @@ async def test_what_was_undone_before_the_rollback_failed_is_told_apart(home: Ho
 
     assert home.world.effects == ["first"]
     assert raised.value.uncompensated == ("first",)
-    assert "Rolled back: third, second. Still in effect: first (the compensation of 'first' failed: " in str(raised.value)
+    assert "Rolled back: third, second. Still in effect: first (the compensation of 'first' failed: " in str(
+        raised.value
+    )
 
 
 @pytest.mark.parametrize("error", [SystemExit(1), GeneratorExit(), MemoryError(), Refused("no"), ExceptionGroup("g", [ValueError()])], ids=repr)  # fmt: skip
@@ -323,7 +327,9 @@ async def test_a_cancelled_error_of_a_compensation_s_own_is_a_failure_of_it(home
     home.world.tell("undo second", home.world.raises(asyncio.CancelledError()))
 
     async with home.orchestrator() as orchestrator:
-        with pytest.raises(CompensationFailed, match=r"the compensation of 'second' failed: asyncio\.exceptions\.CancelledError"):
+        with pytest.raises(
+            CompensationFailed, match=r"the compensation of 'second' failed: asyncio\.exceptions\.CancelledError"
+        ):
             await orchestrator.execute(Trip())
 
     assert home.world.effects == ["first", "second"]

@@ -262,7 +262,13 @@ async def test_a_step_that_returns_goes_on(home: Home) -> None:
         outcome = await orchestrator.execute(Trip(), id="trip-1")
 
     assert home.world.effects == ["first", "second", "third"]
-    assert await home.told("trip-1") == ["started", "first succeeded", "second succeeded", "third succeeded", "completed"]
+    assert await home.told("trip-1") == [
+        "started",
+        "first succeeded",
+        "second succeeded",
+        "third succeeded",
+        "completed",
+    ]
     assert (outcome.id, outcome.status, outcome.error) == ("trip-1", SagaStatus.COMPLETED, None)
     assert outcome.outputs == {"first": "first done", "second": "second done", "third": "third done"}
     assert outcome.output == "third done"

@@ -105,19 +105,18 @@ async def test_results_that_cannot_be_written_before_leaving_are_named_and_run_a
 
 async def test_somebody_elses_write_stops_the_saga_here(store_url: str, clock: LoopClock) -> None:
     world = World()
-    async with EventStore(store_url) as store:
-        async with SagaOrchestrator(store, provide={World: world}, clock=clock) as orchestrator:
+    async with EventStore(store_url) as store, SagaOrchestrator(store, provide={World: world}, clock=clock) as orchestrator:
 
-            async def intrude(ctx: object) -> None:
-                monitor = Monitor(store)
-                stored = await monitor.read("trip-1")
-                assert stored is not None
-                record = SagaRecovered(epoch=99, recoveries=0)
-                row = Row(new_id(), record.type, 1, encode(record), stored.rows[-1].recorded_at)
-                await store.backend.commit(Commit((Write(stored.rows[0].stream, (row,), len(stored.rows)),)))
+        async def intrude(ctx: object) -> None:
+            monitor = Monitor(store)
+            stored = await monitor.read("trip-1")
+            assert stored is not None
+            record = SagaRecovered(epoch=99, recoveries=0)
+            row = Row(new_id(), record.type, 1, encode(record), stored.rows[-1].recorded_at)
+            await store.backend.commit(Commit((Write(stored.rows[0].stream, (row,), len(stored.rows)),)))
 
-            world.hooks["do flight"] = intrude
-            with pytest.raises(Exception, match="is at version 3, not at the expected version 2"):
-                await orchestrator.execute(Journey(), id="trip-1")
+        world.hooks["do flight"] = intrude
+        with pytest.raises(Exception, match="is at version 3, not at the expected version 2"):
+            await orchestrator.execute(Journey(), id="trip-1")
 
     assert world.log == ["do hotel 1", "do flight 1"], "a zombie begins nothing more"

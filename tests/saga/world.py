@@ -253,9 +253,7 @@ def trip(
             return output
 
         @compensates("second", timeout=undo_timeout, retry=undo_retry)
-        async def undo_second(
-            self, first: str, second: str | Unknown, world: Inject[World], ctx: StepContext
-        ) -> Any:
+        async def undo_second(self, first: str, second: str | Unknown, world: Inject[World], ctx: StepContext) -> Any:
             return await world.undo(ctx, second)
 
         @step(timeout=None)
