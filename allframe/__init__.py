@@ -97,9 +97,13 @@ __all__ = [
     "StoreUnavailable",
 ]
 
-# An error is told, stored and looked up by its public name, not by the room where it is made.
-for _name in __all__:
-    _value = globals()[_name]
-    if isinstance(_value, type) and issubclass(_value, Exception):
-        _value.__module__ = __name__
-del _name, _value
+
+def _name_errors() -> None:
+    """An error is told, stored and looked up by its public name, not by the room where it is made."""
+    for name in __all__:
+        value = globals()[name]
+        if isinstance(value, type) and issubclass(value, Exception):
+            value.__module__ = __name__
+
+
+_name_errors()

@@ -10,11 +10,12 @@ from __future__ import annotations
 import gc
 import sys
 import weakref
+from types import FrameType
 from typing import Generic, TypeVar
 
 from allframe.errors import DefinitionError, Problem
 
-__all__ = ["Names", "place_of"]
+__all__ = ["Names", "place_here", "place_of"]
 
 C = TypeVar("C", bound=type)
 
@@ -26,6 +27,8 @@ class Names(Generic[C]):
         self._kind = kind
         self._rule = rule
         self._classes: dict[tuple[str, int], list[weakref.ref[C]]] = {}
+        #: Grows with each class that is added: what `find` said holds until then.
+        self.changes = 0
 
     def add(self, name: str, version: int, cls: C) -> None:
         """Make ``cls`` known; a class of the same module and qualified name is replaced."""
@@ -33,6 +36,7 @@ class Names(Generic[C]):
         same = (cls.__module__, cls.__qualname__)
         known[:] = [ref for ref in known if (old := ref()) and (old.__module__, old.__qualname__) != same]
         known.append(weakref.ref(cls))
+        self.changes += 1
 
     def find(self, name: str, version: int) -> C | None:
         """The class with this name and version, or None.
@@ -42,7 +46,8 @@ class Names(Generic[C]):
         """
         found = self._living(name, version)
         if len(found) > 1:
-            # A class is a reference cycle: one that went out of use lives until the collector comes by.
+            # A class is a reference cycle: one that went out of use lives until the collector comes by. We hold it too.
+            del found
             gc.collect()
             found = self._living(name, version)
         if len(found) > 1:
@@ -72,9 +77,26 @@ class Names(Generic[C]):
         return [cls for ref in self._classes.get((name, version), ()) if (cls := ref()) is not None]
 
 
+def place_here(module: str) -> str | None:
+    """``path:line`` of the code of ``module`` that runs now, if any does.
+
+    While a class of that module is made, this is its ``class`` statement.
+    """
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the way to it that costs next to nothing
+    while frame is not None and frame.f_globals.get("__name__") != module:
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else None
+
+
 def place_of(cls: type) -> str:
-    """Where ``cls`` is defined, as ``path:line`` so far as that can be known."""
-    module = sys.modules.get(cls.__module__)
-    path = getattr(module, "__file__", None) or cls.__module__
-    line = cls.__dict__.get("__firstlineno__")  # CPython 3.13 notes it
-    return f"{path}:{line} ({cls.__qualname__})" if line else f"{path} ({cls.__qualname__})"
+    """Where ``cls`` is defined, as ``path:line`` so far as that can be known, and its qualified name.
+
+    A class may note its own place, as `place_here` gives it, in ``__allframe_place__``.
+    """
+    place = cls.__dict__.get("__allframe_place__")
+    if place is None:
+        module = sys.modules.get(cls.__module__)
+        place = getattr(module, "__file__", None) or cls.__module__
+        line = cls.__dict__.get("__firstlineno__")  # CPython 3.13 notes it
+        place = f"{place}:{line}" if line else place
+    return f"{place} ({cls.__qualname__})"

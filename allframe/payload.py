@@ -7,12 +7,17 @@ later steps are given, live as after a crash: type and value are the same in bot
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from functools import lru_cache
+import re
+from collections import deque
+from datetime import UTC, datetime
+from itertools import accumulate
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
-from pydantic_core import PydanticSerializationError, from_json
+from pydantic_core import from_json
+from typing_extensions import TypeAliasType
 
 from allframe.errors import PayloadError
 
@@ -20,8 +25,8 @@ __all__ = ["MAX_BYTES", "MAX_DEPTH", "Payload", "canonical", "check_size"]
 
 #: The most bytes that one stored value may have as JSON: 1 MiB.
 MAX_BYTES = 1 << 20
-#: The most levels of lists and objects: where pydantic's JSON parser stops reading.
-MAX_DEPTH = 200
+#: The most levels of lists and objects. Pydantic's JSON parser reads 200; the rest is for the record around the value.
+MAX_DEPTH = 190
 
 
 class Payload:
@@ -36,12 +41,19 @@ class Payload:
     def __init__(self, annotation: Any) -> None:
         self.annotation = annotation
         try:
-            self._adapter: TypeAdapter[Any] = _adapter(annotation)
+            self._adapter: TypeAdapter[Any] = TypeAdapter(_alias("_", annotation), config=_PLAIN)
         except Exception as error:
             raise PayloadError(
-                f"{_name(annotation)} cannot be stored: {_first_line(error)}. Return a type that pydantic can write as "
+                f"{self.name} cannot be stored: {_reason(error)}. Return a type that pydantic can write as "
                 "JSON: a model, a dataclass, or plain values."
             ) from error
+
+    @property
+    def name(self) -> str:
+        """The annotation as a person writes it."""
+        if isinstance(self.annotation, type) and not hasattr(self.annotation, "__args__"):
+            return self.annotation.__qualname__
+        return str(self.annotation).replace("typing.", "")
 
     def store(self, value: Any, what: str) -> tuple[bytes, Any]:
         """The JSON of ``value`` and the value that reading it gives, which equals it.
@@ -52,18 +64,24 @@ class Payload:
             PayloadError: if it is not of the annotated type, does not come back equal, or is too large or too deep.
         """
         try:
-            data = self._adapter.dump_json(value, warnings="error", by_alias=True)
-        except (PydanticSerializationError, ValueError, TypeError, RecursionError) as error:
+            # By field names and with round_trip: aliases may differ for reading and writing, computed fields are made
+            # anew, and JSON within JSON stays text.
+            data = self._adapter.dump_json(value, warnings="error", by_alias=False, round_trip=True)
+            check_size(data, what)
+            _check_depth(data, what)
+            loaded = self._read(data)
+            # is_instance, for True == 1 == 1.0.
+            same = (loaded == value and self.is_instance(value)) or _comparable(loaded) == _comparable(value)
+        except PayloadError:
+            raise
+        except Exception as error:  # of pydantic, or of a serializer, a validator or an __eq__ of the value
+            raise PayloadError(f"{self._mismatch(value, what)} ({_reason(error)}).") from error
+        if not same:
             raise PayloadError(
-                f"{what} cannot be stored: expected {_name(self.annotation)}, found {_describe(value)} "
-                f"({_first_line(error)})."
-            ) from error
-        check_size(data, what)
-        loaded = self.load(data, what)
-        if loaded != value:
-            raise PayloadError(
-                f"{what} does not come back equal: {_describe(value)} was stored as {_name(self.annotation)} and read "
-                f"back as {_describe(loaded)}. Annotate the type that is returned."
+                f"{what} does not come back equal: {_describe(value)} was stored as {self.name} and read back as "
+                f"{_describe(loaded)}. Annotate the type that is returned."
+                if self.is_instance(value)
+                else f"{self._mismatch(value, what)}."
             )
         return data, loaded
 
@@ -74,19 +92,15 @@ class Payload:
             PayloadError: if it does not hold one of this type.
         """
         try:
-            return self._adapter.validate_json(data, strict=True, by_alias=True, by_name=False)
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            place = ".".join(str(part) for part in first["loc"])
-            raise PayloadError(
-                f"{what} cannot be read as {_name(self.annotation)}: {first['msg']}{f' at {place}' if place else ''}."
-            ) from error
+            return self._read(data)
+        except Exception as error:
+            raise PayloadError(f"{what} cannot be read as {self.name}: {_reason(error)}.") from error
 
     def is_instance(self, value: Any) -> bool:
         """Whether ``value`` is of the annotated type, without converting anything."""
         try:
-            self._adapter.validate_python(value, strict=True)
-        except ValidationError:
+            self._adapter.validate_python(value, strict=True, by_alias=False, by_name=True)
+        except Exception:  # noqa: BLE001 - a validator of the user's says no in its own way
             return False
         return True
 
@@ -97,9 +111,15 @@ class Payload:
             PayloadError: if the type has none.
         """
         try:
-            return self._adapter.json_schema(mode="serialization")
+            return self._adapter.json_schema(by_alias=False, mode="serialization")
         except Exception as error:
-            raise PayloadError(f"{_name(self.annotation)} has no JSON schema: {_first_line(error)}.") from error
+            raise PayloadError(f"{self.name} has no JSON schema: {_reason(error)}.") from error
+
+    def _read(self, data: bytes) -> Any:
+        return self._adapter.validate_json(data, strict=True, by_alias=False, by_name=True)
+
+    def _mismatch(self, value: Any, what: str) -> str:
+        return f"{what} cannot be stored: expected {self.name}, found {_describe(value)}"
 
 
 def check_size(data: bytes, what: str) -> None:
@@ -124,36 +144,69 @@ def canonical(data: bytes) -> bytes:
 #: Bytes need not be text, and pydantic's default would write them as UTF-8.
 _PLAIN = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
 
+#: A TypedDict or a dataclass takes our config only through an alias. Models keep to their own.
+_alias: Any = TypeAliasType
 
-@lru_cache(maxsize=1024)
-def _cached_adapter(annotation: Any) -> TypeAdapter[Any]:
-    if isinstance(annotation, type) and (
-        issubclass(annotation, BaseModel) or hasattr(annotation, "__pydantic_config__")
-    ):
-        return TypeAdapter(annotation)  # it brings its own config, and pydantic refuses a second one
-    try:
-        return TypeAdapter(annotation, config=_PLAIN)
-    except Exception:  # noqa: BLE001 - e.g. a TypedDict or dataclass with a config of its own
-        return TypeAdapter(annotation)
+_TEXTS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
+_LEVELS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+_NO_BRACKETS = bytes(set(range(256)) - _LEVELS.keys())
 
 
-def _adapter(annotation: Any) -> TypeAdapter[Any]:
-    try:
-        return _cached_adapter(annotation)
-    except TypeError:  # an annotation that cannot be hashed
-        return TypeAdapter(annotation)
+def _check_depth(data: bytes, what: str) -> None:
+    # Counting is cheap, and rarely are there enough of them.
+    if len(data) <= 2 * MAX_DEPTH or data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
+        return
+    brackets = _TEXTS.sub(b"", data).translate(None, _NO_BRACKETS)
+    depth = max(accumulate(map(_LEVELS.__getitem__, brackets)), default=0)
+    if depth > MAX_DEPTH:
+        raise PayloadError(
+            f"{what} has {depth:,} levels of lists and objects, more than the {MAX_DEPTH} that a record may hold. Make "
+            "it flatter: a list whose items name each other, say."
+        )
 
 
-def _name(annotation: Any) -> str:
-    if isinstance(annotation, type) and not hasattr(annotation, "__args__"):
-        return annotation.__qualname__
-    return str(annotation).replace("typing.", "")
+def _comparable(value: Any) -> Any:
+    """What is equal for values of the same types and content.
+
+    Times are their instants: one in the hour that a clock shows twice, or never, equals no time of another zone, not
+    even its own instant (PEP 495).
+    """
+    if isinstance(value, datetime) and value.utcoffset() is not None:
+        return datetime, value.astimezone(UTC)
+    if isinstance(value, dict):
+        return type(value), {_comparable(key): _comparable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | deque):
+        return type(value), tuple(map(_comparable, value))
+    if isinstance(value, set | frozenset):
+        return type(value), frozenset(map(_comparable, value))
+    if isinstance(value, BaseModel):
+        fields = {name: getattr(value, name) for name in type(value).model_fields}
+        return type(value), *map(_comparable, (fields, value.__pydantic_extra__, value.__pydantic_private__))
+    if dataclasses.is_dataclass(value):
+        return type(value), *(_comparable(getattr(value, field.name)) for field in dataclasses.fields(value))
+    return type(value), value
 
 
 def _describe(value: Any) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception as error:  # noqa: BLE001 - a user's __repr__; too deep; more digits than Python prints
+        text = f"(its repr fails: {type(error).__qualname__})"
     return f"{type(value).__qualname__} {text if len(text) <= 80 else text[:77] + '...'}"
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+def _reason(error: Exception) -> str:
+    """What an exception says, on one line and without a full stop."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        return f"{first['msg']} at {place}" if place else first["msg"]
+    try:
+        lines = str(error).strip().splitlines()
+    except Exception:  # noqa: BLE001 - a user's __str__
+        lines = []
+    if type(error).__module__.startswith("pydantic"):
+        # Its warnings have a headline; the line below it says what was found.
+        line = lines[1] if len(lines) > 1 and lines[0].endswith("warnings:") else lines[0]
+        return line.strip().removeprefix("PydanticSerializationUnexpectedValue(").removesuffix(")").rstrip(".")
+    return ": ".join([type(error).__qualname__, *lines[:1]]).rstrip(".")

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -235,7 +234,3 @@ def new_id() -> bytes:
     high = (milliseconds << 16) | 0x7000 | (random >> 68)
     low = (0b10 << 62) | (random & ((1 << 62) - 1))
     return ((high << 64) | low).to_bytes(16)
-
-
-def versions_after(writes: Sequence[Write], versions: Sequence[int]) -> tuple[int, ...]:
-    return tuple(version + len(write.rows) for write, version in zip(writes, versions, strict=True))

@@ -12,10 +12,10 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict
 
 from allframe.errors import DefinitionError, PayloadError, Problem, StoreFormatError
-from allframe.naming import Names, place_of
+from allframe.naming import Names, place_here, place_of
 from allframe.payload import Payload
 
-__all__ = ["Event", "RecordedEvent", "decode", "event_payload", "stream_of"]
+__all__ = ["Event", "RecordedEvent", "decode", "event_payload", "is_stream_name", "stream_of"]
 
 _NAMES: Names[type[Event]]
 
@@ -34,8 +34,9 @@ class Event(BaseModel):
     that the event goes to when nobody names another.
 
     Raises:
-        DefinitionError: (AF118) for a name that is empty or begins with ``$``, a version below 1, or a template with a
-            field that the event does not have.
+        DefinitionError: (AF118) for a name that is empty or begins with ``$``, a version below 1, a template with a
+            field that the event does not have, a field called ``event_name`` or ``event_version``, or another class
+            keyword.
     """
 
     model_config = ConfigDict(frozen=True, ser_json_bytes="base64", val_json_bytes="base64")
@@ -45,18 +46,20 @@ class Event(BaseModel):
     event_version: ClassVar[int]
 
     def __init_subclass__(cls, *, name: str | None = None, version: int = 1, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
+        super().__init_subclass__()
+        if place := place_here(cls.__module__):
+            type.__setattr__(cls, "__allframe_place__", place)
+        # What pydantic knows, such as extra="forbid", does not come here.
+        _refuse(cls, [f"It has no class keyword {keyword!r}. It has: name, version." for keyword in kwargs])
         cls.event_name = cls.__name__ if name is None else name
         cls.event_version = version
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__()
-        if "[" in cls.__name__:
-            return  # a parametrised generic: its origin is the event
-        problems = [Problem("AF118", text, place_of(cls)) for text in _problems(cls)]
-        if problems:
-            raise DefinitionError(f"Event {cls.__qualname__}", problems)
+        if _is_parametrised(cls):
+            return
+        _refuse(cls, _hidden(cls) or _problems(cls))
         _NAMES.add(cls.event_name, cls.event_version, cls)
 
 
@@ -116,8 +119,17 @@ def decode(name: str, version: int, data: bytes) -> Event:
 
 
 def event_payload(cls: type[Event]) -> Payload:
-    """The stored form of an event class, made once a class."""
-    payload: Payload | None = cls.__dict__.get("__allframe_payload__")
+    """The stored form of an event class, made once a class.
+
+    Raises:
+        PayloadError: if events of this class could not be found again by their name: it is `Event` itself, a
+            parametrised generic, or one of two classes with that name.
+    """
+    known = cls.__dict__
+    if known.get("__allframe_checked__") != _NAMES.changes:
+        _check_name(cls)
+        type.__setattr__(cls, "__allframe_checked__", _NAMES.changes)
+    payload: Payload | None = known.get("__allframe_payload__")
     if payload is None:
         payload = Payload(cls)
         type.__setattr__(cls, "__allframe_payload__", payload)
@@ -128,23 +140,74 @@ def stream_of(event: Event, default: str | None) -> str:
     """The stream that ``event`` goes to: its template filled in, or ``default``.
 
     Raises:
-        PayloadError: if the event has no template and there is no default, or its template fills to a reserved name.
+        PayloadError: if the event has no template and there is no default, or its template cannot be filled, or fills
+            to what is no name or a reserved one.
     """
-    template: str | None = getattr(type(event), "__stream__", None)
+    cls = type(event)
+    template: str | None = getattr(cls, "__stream__", None)
     if template is None:
         if default is None:
             raise PayloadError(
-                f"{type(event).__qualname__} goes to no stream: name one, or give the class a template such as "
+                f"{cls.__qualname__} goes to no stream: name one, or give the class a template such as "
                 '__stream__ = "account-{account}".'
             )
         return default
-    stream = template.format_map(dict(event))
-    if not stream or stream.startswith("$"):
+    try:
+        stream = template.format_map(dict(event))
+    except Exception as error:  # a format that does not suit the value, or a __format__ of the user's
         raise PayloadError(
-            f"{type(event).__qualname__} goes to stream {stream!r}, as its template {template!r} fills in. A stream "
-            "needs a name, and names that begin with '$' are allframe's own."
+            f"{cls.__qualname__} goes to no stream: its template {template!r} cannot be filled "
+            f"({type(error).__qualname__}: {error})."
+        ) from error
+    if not is_stream_name(stream):
+        raise PayloadError(
+            f"{cls.__qualname__} goes to stream {stream!r}, as its template {template!r} fills in. A stream needs a name "
+            "of Unicode text without a NUL character, and names that begin with '$' are allframe's own."
         )
     return stream
+
+
+def is_stream_name(name: object) -> bool:
+    """Whether events can go to a stream of this name: Unicode text, not empty, without NUL, and not allframe's own."""
+    if not isinstance(name, str) or not name or name.startswith("$") or "\0" in name:
+        return False
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # a lone surrogate
+        return False
+    return True
+
+
+def _check_name(cls: type[Event]) -> None:
+    if cls is Event:
+        raise PayloadError("A bare Event cannot be stored. Derive a class from it, which gives it a name and fields.")
+    if _is_parametrised(cls):
+        raise PayloadError(
+            f"An event of {cls.__qualname__} cannot be stored: its class has no name to be found by. Give it a class of "
+            f"its own: class X({cls.__qualname__})."
+        )
+    try:
+        _NAMES.find(cls.event_name, cls.event_version)
+    except DefinitionError as error:
+        raise PayloadError(str(error)) from error
+
+
+def _is_parametrised(cls: type[Event]) -> bool:
+    """Whether it is made by ``Content[Decimal]``, and by no ``class`` statement."""
+    return cls.__pydantic_generic_metadata__["origin"] is not None
+
+
+def _refuse(cls: type[Event], texts: list[str]) -> None:
+    if texts:
+        raise DefinitionError(f"Event {cls.__qualname__}", [Problem("AF118", text, place_of(cls)) for text in texts])
+
+
+def _hidden(cls: type[Event]) -> list[str]:
+    return [
+        f"The field {name!r} hides Event.{name}, which every event has. Give the field another name."
+        for name in ("event_name", "event_version")
+        if name in cls.model_fields
+    ]
 
 
 def _problems(cls: type[Event]) -> list[str]:
@@ -167,11 +230,19 @@ def _template_problems(cls: type[Event], template: object) -> list[str]:
     if not isinstance(template, str):
         return [f"__stream__ is {template!r}. Expected a text such as 'account-{{account}}'."]
     try:
-        parts = list(string.Formatter().parse(template))
+        fields = _fields_of(template)
     except ValueError as error:
         return [f"__stream__ is {template!r}, which is no template: {error}."]
-    fields = [name for _, name, _, _ in parts if name is not None]
     # Only plain names: {a.b} and {a[b]} would reach into objects.
     unknown = [name for name in fields if name not in cls.model_fields]
     have = ", ".join(cls.model_fields) or "none"
     return [f"__stream__ names the field {name!r}, which it does not have. Its fields are: {have}." for name in unknown]
+
+
+def _fields_of(template: str) -> list[str]:
+    """The fields that a template names, also within a format: ``{amount:{width}}``."""
+    fields = []
+    for _, name, spec, _ in string.Formatter().parse(template):
+        if name is not None:
+            fields += [name, *_fields_of(spec or "")]
+    return fields

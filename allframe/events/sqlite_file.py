@@ -90,21 +90,23 @@ class StoreFile:
                 "Python, or one that is built with a newer SQLite."
             )
         folder = os.path.dirname(self.path)
-        if not os.path.isdir(folder):
+        there = _stat(folder)
+        if there is None or not stat.S_ISDIR(there.st_mode):
             raise StoreUnavailable(f"{self.path} cannot be opened: there is no folder {folder}. Make it first.")
-        if os.path.isdir(self.path):
+        found = _stat(self.path)
+        if found is not None and stat.S_ISDIR(found.st_mode):
             raise StoreFormatError(f"{self.path} is a folder, not a store. Name a file in it.")
-        if os.path.exists(self.path) and not stat.S_ISREG(os.stat(self.path).st_mode):
+        if found is not None and not stat.S_ISREG(found.st_mode):
             raise StoreFormatError(f"{self.path} is no regular file. A store needs one.")
 
     def size(self) -> int | None:
-        """Its bytes; None if there is no such file."""
-        try:
-            return os.stat(self.path).st_size
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise StoreUnavailable(f"{self.path} cannot be looked at: {error.strerror}.") from error
+        """Its bytes; None if there is no such file.
+
+        Raises:
+            StoreUnavailable: if this user may not know.
+        """
+        found = _stat(self.path)
+        return None if found is None else found.st_size
 
     def check_format(self) -> None:
         """Look at a file that is not empty without leaving anything beside it.
@@ -319,6 +321,15 @@ class StoreFile:
 def _primary(error: sqlite3.Error) -> int:
     # The low byte; the rest of an extended code says more about the same.
     return int(getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)) & 0xFF
+
+
+def _stat(path: str) -> os.stat_result | None:
+    try:
+        return os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise StoreUnavailable(f"{path} cannot be looked at: {error.strerror}. See that this user may.") from error
 
 
 def _sync(path: str) -> None:

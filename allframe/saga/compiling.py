@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import JsonValue
-
-from allframe.errors import DefinitionError, PayloadError, Problem
-from allframe.inject import injected_type
+from allframe.errors import DefinitionError
 from allframe.payload import Payload
-from allframe.saga import rules
-from allframe.saga.definition import MISSING, Declared, Definition, is_context, seconds, unresolved_names
+from allframe.saga.definition import MISSING, Declared, Definition, injected, is_context, seconds, unresolved_names
+from allframe.saga.fitting import check_types
 from allframe.saga.graph import Compensation, Node, Parameter, Plan, SagaGraph, Source, Step
-from allframe.saga.marks import StepMark
+from allframe.saga.rules import check_structure
+from allframe.saga.storable import check_storage
 
 __all__ = ["check", "compile_graph"]
 
@@ -23,10 +21,10 @@ def check(definition: Definition) -> bool:
     Raises:
         DefinitionError: with every problem that was found.
     """
-    problems = rules.check_structure(definition)
+    problems = check_structure(definition)
     resolved = not unresolved_names(definition)
     if resolved:
-        problems += rules.check_types(definition)
+        problems += [*check_types(definition), *check_storage(definition)]
     if problems:
         raise DefinitionError(definition.title, problems)
     return resolved
@@ -39,10 +37,8 @@ def compile_graph(definition: Definition) -> SagaGraph:
         DefinitionError: if annotations cannot be resolved, or the types break a rule.
     """
     problems = unresolved_names(definition)
-    problems = problems or rules.check_types(definition)
-    model = _model(definition, problems)
-    outputs = [_output(step, problems) for step in definition.steps]
-    if problems or model is None:
+    problems = problems or [*check_types(definition), *check_storage(definition)]
+    if problems:
         raise DefinitionError(definition.title, problems)
     pivot = definition.pivot
     nodes, steps = [], []
@@ -60,7 +56,7 @@ def compile_graph(definition: Definition) -> SagaGraph:
         )
         nodes.append(
             Node(
-                name=mark.name or declared.attribute,
+                name=declared.attribute if mark.name is None else mark.name,
                 after=(i - 1,) if i else (),
                 readonly=mark.readonly,
                 pivot=i == pivot,
@@ -72,40 +68,20 @@ def compile_graph(definition: Definition) -> SagaGraph:
                 takes=tuple(p.step for p in parameters if p.source is Source.OUTPUT),
             )
         )
-        output = outputs[i]
-        assert output is not None
         steps.append(
             Step(
                 name=nodes[-1].name,
                 attribute=declared.attribute,
                 function=declared.value,
                 parameters=parameters,
-                output=output,
+                output=Payload(declared.output),
                 timeout=seconds(mark.timeout),
                 retry=mark.retry,
                 compensation=compensation or None,
             )
         )
     cls = definition.cls
-    return SagaGraph(cls.saga_name, cls.saga_version, Plan(tuple(nodes)), tuple(steps), model)
-
-
-def _model(definition: Definition, problems: list[Problem]) -> Payload | None:
-    try:
-        definition.cls.model_rebuild(raise_errors=False, _types_namespace=dict(definition.names) or None)
-        return Payload(definition.cls)
-    except PayloadError as error:
-        problems.append(Problem("AF110", f"The input {error}", definition.where))
-        return None
-
-
-def _output(step: Declared[StepMark], problems: list[Problem]) -> Payload | None:
-    annotation = JsonValue if step.returns is MISSING else step.returns
-    try:
-        return Payload(annotation)
-    except PayloadError as error:
-        problems.append(Problem("AF110", f"What {step.attribute!r} returns: {error}", step.where))
-        return None
+    return SagaGraph(cls.saga_name, cls.saga_version, Plan(tuple(nodes)), tuple(steps), Payload(cls))
 
 
 def _parameters(definition: Definition, declared: Declared[Any], limit: int) -> tuple[Parameter, ...]:
@@ -114,7 +90,7 @@ def _parameters(definition: Definition, declared: Declared[Any], limit: int) -> 
     for parameter in declared.parameters:
         index = definition.step_index(parameter.name)
         annotation = declared.hint(parameter.name)
-        wanted = injected_type(annotation)
+        wanted = injected(annotation)
         if index is not None and index < limit:
             found.append(Parameter(parameter.name, Source.OUTPUT, step=index))
         elif is_context(annotation):

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from allframe.errors import ErrorInfo, PayloadError
-from allframe.events.event import Event
+from allframe.events.event import Event, is_stream_name
 
 __all__ = ["EffectUnknown", "Refused", "StepContext", "Unknown", "UnknownReason", "idempotency_key"]
 
@@ -80,12 +80,15 @@ class StepContext:
         It goes to ``stream``, or to the event's own ``__stream__``, or to the stream named by the saga's id.
 
         Raises:
-            PayloadError: if it is no event, or ``stream`` is a name that is allframe's own.
+            PayloadError: if it is no event, or ``stream`` is no name or one that is allframe's own.
         """
         if not isinstance(event, Event):
             raise PayloadError(f"emit() takes an Event, found {type(event).__qualname__}.")
-        if stream is not None and (not stream or stream.startswith("$")):
-            raise PayloadError(f"Stream {stream!r} cannot be written: names that begin with '$' are allframe's own.")
+        if stream is not None and not is_stream_name(stream):
+            raise PayloadError(
+                f"Stream {stream!r} cannot be written: a name is Unicode text without a NUL character, and those that "
+                "begin with '$' are allframe's own."
+            )
         self._emitted.append((event, stream))
 
     @property

@@ -9,19 +9,20 @@ from __future__ import annotations
 import functools
 import sys
 import types
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, MutableMapping
 from datetime import timedelta
-from typing import Any, ClassVar, Final, Literal, TypeVar, cast, dataclass_transform, get_origin, overload
+from types import FrameType
+from typing import Any, ClassVar, Final, Literal, TypeVar, cast, dataclass_transform, overload
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 from pydantic._internal._model_construction import ModelMetaclass
 
 from allframe.errors import DefinitionError, Problem
-from allframe.naming import Names, place_of
+from allframe.naming import Names, place_here, place_of
 from allframe.saga.compiling import check, compile_graph
-from allframe.saga.definition import Definition
+from allframe.saga.definition import Definition, fields_of
 from allframe.saga.graph import SagaGraph
-from allframe.saga.marks import MARK, CompensationMark, Misplaced, StepMark
+from allframe.saga.marks import CompensationMark, Misplaced, StepMark, code_of, mark_of, marked, place_of_function
 from allframe.saga.retry import Retry
 
 __all__ = ["SAGAS", "Saga", "compensates", "step"]
@@ -69,7 +70,13 @@ def step(
         idempotent: The other side honours ``ctx.idempotency_key``, so its last answer speaks for all attempts.
     """
     mark = StepMark(name=name, timeout=timeout, retry=retry, readonly=readonly, pivot=pivot, idempotent=idempotent)
-    return _marked(function, mark) if function is not None else functools.partial(_marked, mark=mark)
+    if function is None:
+        return functools.partial(marked, mark=mark)
+    if isinstance(function, str):
+        return Misplaced(
+            function, mark, f"is marked with @step({function!r}). Options are given by name: @step(name={function!r})."
+        )
+    return marked(function, mark)
 
 
 def compensates(
@@ -92,22 +99,14 @@ def compensates(
         if_unknown: What to do where nobody can say whether the step took effect. ``"call"``: call it with an `Unknown`
             in place of the output. ``"fail"``: do not; the saga ends ``FAILED``, for a person to see to.
     """
-    mark = CompensationMark(step=step, timeout=timeout, retry=retry, if_unknown=if_unknown)
-    return functools.partial(_marked, mark=mark)
-
-
-def _marked(function: Any, mark: StepMark | CompensationMark) -> Any:
-    """A copy of ``function`` that carries ``mark``; the one that was handed in stays as it is."""
-    if not isinstance(function, types.FunctionType):
-        return Misplaced(function, mark)
-    copy = types.FunctionType(
-        function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
-    )
-    copy.__kwdefaults__ = function.__kwdefaults__
-    functools.update_wrapper(copy, function)
-    del copy.__dict__["__wrapped__"]
-    setattr(copy, MARK, mark)
-    return copy
+    given: Any = step
+    name = given if isinstance(given, str) else ""
+    mark = CompensationMark(step=name, timeout=timeout, retry=retry, if_unknown=if_unknown)
+    if name:
+        return functools.partial(marked, mark=mark)
+    known = getattr(given, "__name__", "debit") if isinstance(mark_of(given), StepMark) else "debit"
+    text = f'is marked with @compensates without the name of a step. Write the one that it undoes: @compensates("{known}").'
+    return cast("Callable[[F], F]", Misplaced(given, mark, text))
 
 
 # pydantic notes decorators that are overridden in the body; ours notes steps as well.
@@ -119,13 +118,32 @@ class _Body(_PydanticBody):  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__()
-        self.doubled: list[tuple[str, Any, Any]] = []
+        #: Names assigned twice, with both places.
+        self.doubled: list[tuple[str, str, str]] = []
+        self._places: dict[str, str] = {}
 
     def __setitem__(self, name: str, value: Any) -> None:
-        before = self.get(name)
-        if before is not None and (hasattr(before, MARK) or hasattr(value, MARK)):
-            self.doubled.append((name, before, value))
+        mark = mark_of(value)
+        if mark is not None and not isinstance(value, types.FunctionType):
+            value = marked(value, mark)  # a property around a step, and the like: pydantic would not have it
+        place = self._place(name, value, sys._getframe(1))  # noqa: SLF001 - the body that is being run
+        if name in self and self._loses_a_mark(self[name], value):
+            self.doubled.append((name, self._places[name], place))
+            if mark is None:
+                return  # a value that is no field would be pydantic's error, and not ours
+        self._places[name] = place
         super().__setitem__(name, value)
+
+    def _loses_a_mark(self, before: Any, value: Any) -> bool:
+        if mark_of(value) is not None and code_of(before) is not None and code_of(before) is code_of(value):
+            return False  # a = step(a)
+        return mark_of(before) is not None or mark_of(value) is not None
+
+    def _place(self, name: str, value: Any, frame: FrameType) -> str:
+        """Where ``name`` gets its value: the function's own place if it is written here."""
+        code = code_of(value)
+        written_here = code is not None and code.co_qualname == f"{self.get('__qualname__')}.{name}"
+        return (written_here and place_of_function(value)) or f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(Field, PrivateAttr))
@@ -142,16 +160,21 @@ class SagaMeta(ModelMetaclass):
         super().__init__(name, bases, namespace)
         if not any(isinstance(base, SagaMeta) for base in bases):
             return  # Saga itself
+        saga = cast("type[Saga]", cls)
         # The names of the function that the class is written in, for annotations that are still text.
         frame = sys._getframe(1)  # noqa: SLF001 - pydantic does the same for its fields
         names = frame.f_locals if frame.f_locals is not frame.f_globals else {}
-        definition = Definition.of(cls, namespace, names)
+        origin: Any = saga.__pydantic_generic_metadata__["origin"]
+        if origin is not None:  # pydantic makes Transfer[int]: it is Transfer, of other types
+            names = origin.__allframe_definition__.names
+            saga.saga_name = origin.saga_name + saga.__name__.removeprefix(origin.__name__)
+            saga.saga_version = origin.saga_version
+        definition = Definition.of(saga, namespace, names)
         type.__setattr__(cls, "__allframe_definition__", definition)
         type.__setattr__(cls, "__allframe_graph__", None)
         if check(definition):
             type.__setattr__(cls, "__allframe_graph__", compile_graph(definition))
             definition.forget_names()
-        saga = cast("type[Saga]", cls)
         SAGAS.add(saga.saga_name, saga.saga_version, saga)
 
     @property
@@ -160,13 +183,14 @@ class SagaMeta(ModelMetaclass):
 
         Raises:
             DefinitionError: for annotations that could not be resolved when the class was created, and still cannot, or
-                that turn out to break a rule.
+                that turn out to break a rule; for `Saga` itself.
         """
         graph: SagaGraph | None = cls.__dict__.get("__allframe_graph__")
         if graph is None:
             definition: Definition | None = cls.__dict__.get("__allframe_definition__")
             if definition is None:
-                raise AttributeError(f"{cls.__name__} has no steps of its own: subclass it.")
+                problem = Problem("AF111", f"{cls.__name__} has no steps of its own: subclass it.", place_of(cls))
+                raise DefinitionError(cls.__name__, [problem])
             graph = compile_graph(definition)
             type.__setattr__(cls, "__allframe_graph__", graph)
             definition.forget_names()
@@ -189,30 +213,42 @@ class Saga(BaseModel, metaclass=SagaMeta):
         DefinitionError: when the class is created, with everything that is wrong with it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(Misplaced,))
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        ignored_types=(Misplaced,),
+        # Bytes need not be text.
+        ser_json_bytes="base64",
+        val_json_bytes="base64",
+        # Until it is compiled, so that a field that cannot be stored is told like every other problem.
+        defer_build=True,
+    )
 
     saga_name: ClassVar[str]
     saga_version: ClassVar[int]
 
     def __init_subclass__(cls, *, name: str | None = None, version: int = 1, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
+        try:
+            super().__init_subclass__(**kwargs)
+        except TypeError as error:
+            if not kwargs:
+                raise
+            text = (
+                f"{cls.__name__} has class keywords that no saga takes: {', '.join(kwargs)}. It takes name and version."
+            )
+            raise TypeError(text) from error
+        if place := place_here(cls.__module__):
+            type.__setattr__(cls, "__allframe_place__", place)
         # Before pydantic would warn of the same, less clearly.
-        problems = [_hidden(cls, field) for field in _own_fields(cls) if hasattr(Saga, field)]
+        problems = [_hidden(cls, field) for field in fields_of(cls) if field in _OURS or hasattr(Saga, field)]
         if problems:
-            raise DefinitionError(f"Saga {cls.__name__}", problems)
+            raise DefinitionError(f"Saga {cls.__qualname__}", problems)
         cls.saga_name = cls.__name__ if name is None else name
         cls.saga_version = version
 
 
-def _own_fields(cls: type) -> list[str]:
-    annotations: Mapping[str, Any] = cls.__dict__.get("__annotations__", {})
-    return [name for name, annotation in annotations.items() if not _is_class_variable(annotation)]
-
-
-def _is_class_variable(annotation: Any) -> bool:
-    if isinstance(annotation, str):
-        return annotation.split("[")[0].rsplit(".", 1)[-1] == "ClassVar"
-    return annotation is ClassVar or get_origin(annotation) is ClassVar
+#: What every saga has, and `Saga` itself not yet.
+_OURS: Final = frozenset({"graph", "saga_name", "saga_version"})
 
 
 def _hidden(cls: type, field: str) -> Problem:

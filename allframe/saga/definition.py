@@ -6,23 +6,44 @@ need types, not the others.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Annotated, Any, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    ForwardRef,
+    Generic,
+    Never,
+    NoReturn,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+from pydantic import BaseModel, JsonValue, TypeAdapter
+from pydantic._internal._generics import replace_types
+from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 
 from allframe.errors import Problem
+from allframe.inject import injected_type
 from allframe.naming import place_of
 from allframe.saga.context import StepContext, Unknown
-from allframe.saga.marks import CompensationMark, StepMark, mark_of, place_of_function
+from allframe.saga.marks import CompensationMark, Misplaced, StepMark, mark_of, place_of_function
 
 __all__ = [
     "MISSING",
     "Declared",
     "Definition",
     "accepts_unknown",
+    "fields_of",
+    "injected",
     "is_context",
     "members",
     "seconds",
@@ -57,6 +78,13 @@ class Declared(Generic[M]):
     def returns(self) -> Any:
         return (self.hints or {}).get("return", MISSING)
 
+    @property
+    def output(self) -> Any:
+        """The type that is stored of what it returns."""
+        if self.returns in (NoReturn, Never):
+            return None
+        return JsonValue if self.returns is MISSING else self.returns
+
     def hint(self, parameter: str) -> Any:
         return (self.hints or {}).get(parameter, MISSING)
 
@@ -68,34 +96,31 @@ class Definition:
     cls: Any
     steps: list[Declared[StepMark]]
     compensations: list[Declared[CompensationMark]]
-    #: Names assigned twice in the body, with both values.
-    doubled: list[tuple[str, Any, Any]]
-    #: Annotated names of the body and its bases.
+    #: Names assigned twice in the body, with both places.
+    doubled: Sequence[tuple[str, str, str]]
+    #: The names of its fields, inherited ones as well.
     fields: set[str]
     where: str
     #: Names of the function around the class.
     names: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, saga: Any, namespace: Mapping[str, Any], names: Mapping[str, Any]) -> Definition:
-        marked: dict[str, Any] = {}
-        for base in reversed(saga.__mro__[1:]):
-            inherited = base.__dict__.get("__allframe_definition__")
-            if inherited is not None:
-                marked |= {d.attribute: d.value for d in [*inherited.steps, *inherited.compensations]}
-        marked |= {name: value for name, value in namespace.items() if mark_of(value) is not None}
-        fields = {name for base in saga.__mro__ for name in base.__dict__.get("__annotations__", {})}
+    def of(cls, saga: type[BaseModel], namespace: Mapping[str, Any], names: Mapping[str, Any]) -> Definition:
+        where = place_of(saga)
         steps: list[Declared[StepMark]] = []
         compensations: list[Declared[CompensationMark]] = []
-        for name, value in marked.items():
-            mark = mark_of(value)
+        for name, value, mark in _marked(saga, namespace):
+            place, signature, hints = (
+                place_of_function(value) or where,
+                _signature(value),
+                _known_hints(saga, name, value),
+            )
             if isinstance(mark, StepMark):
-                steps.append(Declared(name, value, mark, place_of_function(value), _signature(value)))
-            elif isinstance(mark, CompensationMark):
-                compensations.append(Declared(name, value, mark, place_of_function(value), _signature(value)))
-        doubled = list(getattr(namespace, "doubled", ()))
-        first = steps[0].where if steps else place_of(saga)
-        return cls(saga, steps, compensations, doubled, fields, first, dict(names))
+                steps.append(Declared(name, value, mark, place, signature, hints))
+            else:
+                compensations.append(Declared(name, value, mark, place, signature, hints))
+        doubled = getattr(namespace, "doubled", ())
+        return cls(saga, steps, compensations, doubled, set(fields_of(saga)), where, dict(names))
 
     @property
     def title(self) -> str:
@@ -126,36 +151,141 @@ class Definition:
         self.names = {}
 
 
+def fields_of(cls: type) -> list[str]:
+    """What is annotated in the body of ``cls`` and its bases, save class variables."""
+    annotations: dict[str, Any] = {}
+    for base in reversed(cls.__mro__):
+        annotations |= base.__dict__.get("__annotations__", {})
+    return [name for name, annotation in annotations.items() if not _is_class_variable(annotation) and name[:2] != "__"]
+
+
+def _is_class_variable(annotation: Any) -> bool:
+    if isinstance(annotation, str):
+        return annotation.split("[")[0].rsplit(".", 1)[-1] == "ClassVar"
+    return annotation is ClassVar or get_origin(annotation) is ClassVar
+
+
+def _marked(saga: type, namespace: Mapping[str, Any]) -> Iterator[tuple[str, Any, StepMark | CompensationMark]]:
+    """Each name that is marked in the saga or above it, with the value that the saga has there and the nearest mark."""
+    # Of a name that is also a field, pydantic took the value.
+    own = {**vars(saga), **{name: value for name, value in namespace.items() if mark_of(value)}}
+    bodies = [own, *(vars(base) for base in saga.__mro__[1:])]
+    for name in _marked_names(saga, own):
+        values = [body[name] for body in bodies if name in body]
+        yield name, values[0], next(mark for value in values if (mark := mark_of(value)))
+
+
+def _marked_names(cls: type, body: Mapping[str, Any]) -> list[str]:
+    """Inherited ones first, bases from left to right."""
+    names = list(dict.fromkeys(name for base in cls.__bases__ for name in _marked_names(base, vars(base))))
+    # Not pydantic's own: what stands there until the class is complete answers to any question by building it.
+    own = [name for name in body if name[:2] != "__" and name not in names]
+    return names + [name for name in own if mark_of(body[name])]
+
+
+# --- annotations -----------------------------------------------------------------------------------------------------
+
+
 def unresolved_names(definition: Definition) -> list[Problem]:
     """Resolve what is still text in annotations; returns what could not be."""
     problems = []
+    names = {**definition.names, **_names_of_bodies(definition), definition.cls.__name__: definition.cls}
+    arguments = _arguments(definition.cls)
     for declared in definition.functions:
         if declared.hints is not None or declared.signature is None:
             continue
         try:
-            declared.hints = get_type_hints(
-                declared.value,
-                localns={**definition.names, definition.cls.__name__: definition.cls},
-                include_extras=True,
-            )
+            hints = get_type_hints(declared.value, localns=names, include_extras=True)
+            declared.hints = {name: replace_types(hint, arguments) for name, hint in hints.items()}
         except Exception as error:  # noqa: BLE001 - an annotation is any expression
-            text = (
-                f"An annotation of {declared.attribute!r} cannot be resolved: {error}. Define it in the module, or above "
-                "the class."
-            )
+            text = f"An annotation of {declared.attribute!r} cannot be resolved: {error}. {_DEFINE_IT}"
             problems.append(Problem("AF105", text, declared.where))
+    if undefined := _undefined(definition.cls.model_rebuild, definition.names):
+        text = f"The type of a field cannot be resolved: {undefined}. {_DEFINE_IT}"
+        problems.append(Problem("AF105", text, definition.where))
+    for step in definition.steps:
+        if step.hints and (undefined := _undefined_within(step.output, definition.names)):
+            text = f"What {step.attribute!r} returns cannot be resolved: {undefined}. {_DEFINE_IT}"
+            problems.append(Problem("AF105", text, step.where))
     return problems
 
 
+_DEFINE_IT = "Define it in the module, or above the class."
+
+
+def _undefined(rebuild: Callable[..., Any], names: Mapping[str, Any]) -> str | None:
+    """What pydantic lacks to build a type with forward references; whatever else is wrong with it is for AF110."""
+    try:
+        rebuild(_types_namespace=names)
+    except PydanticUndefinedAnnotation as error:
+        return error.message
+    except PydanticUserError:
+        pass
+    return None
+
+
+def _undefined_within(annotation: Any, names: Mapping[str, Any]) -> str | None:
+    try:
+        adapter: TypeAdapter[Any] = TypeAdapter(annotation)
+    except Exception:  # noqa: BLE001 - pydantic asks the type, and AF110 says what came of it
+        return None
+    return _undefined(adapter.rebuild, names)
+
+
+def _names_of_bodies(definition: Definition) -> dict[str, Any]:
+    """The names that stand in the class and its bases, such as a nested class; steps and fields are no types."""
+    return {
+        name: value
+        for base in reversed(definition.cls.__mro__)
+        for name, value in vars(base).items()
+        if name[:2] != "__" and name not in definition.fields and not isinstance(value, _METHODS)
+    }
+
+
+_METHODS = (types.FunctionType, property, functools.cached_property, classmethod, staticmethod, Misplaced)
+
+
+def _known_hints(saga: type, name: str, value: Any) -> dict[str, Any] | None:
+    """The annotations of an inherited function, as they were resolved where it is written."""
+    for base in saga.__mro__[1:]:
+        above: Definition | None = base.__dict__.get("__allframe_definition__")
+        for declared in above.functions if above else ():
+            if declared.attribute == name and declared.value is value and declared.hints is not None:
+                arguments = _arguments(saga)
+                return {name: replace_types(hint, arguments) for name, hint in declared.hints.items()}
+    return None
+
+
+def _arguments(saga: Any) -> dict[Any, Any]:
+    """What ``Transfer[int]`` puts in the place of each type variable."""
+    made = saga.__pydantic_generic_metadata__
+    return (
+        dict(zip(made["origin"].__pydantic_generic_metadata__["parameters"], made["args"], strict=True))
+        if made["origin"]
+        else {}
+    )
+
+
 def is_context(annotation: Any) -> bool:
-    return strip(annotation) is StepContext
+    """Also where it may be None: a method is written so that tests call without a context."""
+    return StepContext in members(annotation)
+
+
+def injected(annotation: Any) -> Any | None:
+    """The type that ``annotation`` asks to inject; None if it asks for nothing, or does not say for what."""
+    found = injected_type(annotation)
+    return None if isinstance(found, TypeVar) else found
 
 
 def strip(annotation: Any) -> Any:
-    """An annotation without ``Annotated``."""
-    while get_origin(annotation) is Annotated:
-        annotation = get_args(annotation)[0]
-    return annotation
+    """An annotation without ``Annotated``, and what stands behind a name made with ``type``."""
+    while True:
+        if get_origin(annotation) is Annotated:
+            annotation = get_args(annotation)[0]
+        elif hasattr(annotation, "__value__"):
+            annotation = annotation.__value__
+        else:
+            return annotation
 
 
 def members(annotation: Any) -> list[Any]:
@@ -168,9 +298,16 @@ def members(annotation: Any) -> list[Any]:
 
 def accepts_unknown(annotation: Any) -> bool:
     """Whether a parameter of this annotation can be given an `Unknown`; what cannot be decided, can."""
-    return any(
-        member in (Any, object, MISSING, Unknown) or isinstance(member, TypeVar | str) for member in members(annotation)
-    )
+    return any(_accepts_unknown(member) for member in members(annotation))
+
+
+def _accepts_unknown(member: Any) -> bool:
+    if member in (Any, MISSING) or isinstance(member, TypeVar | ForwardRef | str):
+        return True
+    try:
+        return isinstance(member, type) and issubclass(Unknown, member)
+    except TypeError:  # a Protocol that cannot be asked
+        return True
 
 
 def seconds(timeout: float | timedelta | None) -> float | None:
@@ -178,6 +315,4 @@ def seconds(timeout: float | timedelta | None) -> float | None:
 
 
 def _signature(value: Any) -> inspect.Signature | None:
-    if not isinstance(value, types.FunctionType):
-        return None
-    return inspect.signature(value)
+    return inspect.signature(value) if isinstance(value, types.FunctionType) else None

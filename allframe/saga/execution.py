@@ -170,14 +170,19 @@ class Execution:
         pivot = self.steps[self.plan.pivot]
         return pivot.phase in (Phase.SUCCEEDED, Phase.LOST) or pivot.unknown is not None
 
+    def tries(self, record: StepFailed | StepUnknown | StepNotCompensated) -> int:
+        """Which attempt ``record`` ends, counted as a retry counts: from 1, without crashes, afresh after a retry verb."""
+        state = self.steps[self.plan.index[record.step]]
+        return (state.undo_spent if isinstance(record, StepNotCompensated) else state.spent) + 1
+
     def may_retry(self, record: StepFailed | StepUnknown | StepNotCompensated) -> bool:
         """Whether another attempt may follow the one that ends with ``record``, so far as the count goes."""
         step = self.plan.index[record.step]
-        node, state = self.plan.nodes[step], self.steps[step]
+        node = self.plan.nodes[step]
         if isinstance(record, StepNotCompensated):
-            return state.undo_spent + 1 < node.compensation_attempts
+            return self.tries(record) < node.compensation_attempts
         uncertain_pivot = step == self.plan.pivot and isinstance(record, StepUnknown)
-        return state.spent + 1 < node.attempts and (uncertain_pivot or not self.turning_back)
+        return self.tries(record) < node.attempts and (uncertain_pivot or not self.turning_back)
 
     def decide(self, ended: Record | None, at: int, *, leaving: bool = False) -> tuple[list[Record], list[Move]]:
         """Apply ``ended`` and all that follows from it at once.
@@ -210,10 +215,10 @@ class Execution:
         undo = next((names[move.step].name for move in moves if isinstance(move, Compensate)), None)
         if not records or isinstance(records[-1], CancelRequested):
             records.append(SagaAdmitted())
-            self.revision += 1
+            self.apply(records[-1], at)
         last: Any = records[-1]
         records[-1] = dataclasses.replace(last, starts=starts, compensates=undo)
-        self._begin(starts, undo)
+        self._begin(starts, undo, at)
 
     def _record_of(self, move: Move) -> Record:
         match move:
@@ -243,9 +248,10 @@ class Execution:
         detail = f" ({error})" if error else ""
         if kind == BlockedKind.OUTPUT:
             return f"The output of step {name!r} is lost, and a later step takes it{detail}."
-        unknown = self.steps[step].unknown
+        unknown, count = self.steps[step].unknown, self.steps[step].attempts
+        attempts = "1 attempt" if count == 1 else f"{count} attempts"
         what = f"ended unknown ({unknown.value})" if unknown else "failed"
-        return f"Step {name!r} can only go forward, and {what} after {self.steps[step].attempts} attempts{detail}."
+        return f"Step {name!r} can only go forward, and {what} after {attempts}{detail}."
 
     # --- the fold ------------------------------------------------------------------------------------------------
 
@@ -272,7 +278,7 @@ class Execution:
                 self.definition = record.definition
                 self._ready = {step: None for step, count in enumerate(self._waiting_for) if not count}
             case SagaRecovered():
-                self._recovered(record, at)
+                self._recovered(record)
             case StepSucceeded():
                 self._step_succeeded(self.plan.index[record.step], record)
             case StepOutputLost():
@@ -306,18 +312,19 @@ class Execution:
                 pass
         starts, undo = getattr(record, "starts", ()), getattr(record, "compensates", None)
         if starts or undo:
-            self._begin(starts, undo)
-        if self.status is not before:
+            self._begin(starts, undo, at)
+        if self.status is not before or isinstance(record, SagaStarted):
             self.since = at
 
-    def _begin(self, starts: Iterable[str], undo: str | None) -> None:
+    def _begin(self, starts: Iterable[str], undo: str | None, at: int) -> None:
+        if starts and self.status is not SagaStatus.EXECUTING:
+            self.status, self.since = SagaStatus.EXECUTING, at
         for name in starts:
             step = self.plan.index[name]
             state = self.steps[step]
             state.phase, state.next_at = Phase.RUNNING, self._ready.pop(step, None)
             state.attempts += 1
             self.running[step] = None
-            self.status = SagaStatus.EXECUTING
         if undo is not None:
             step = self.plan.index[undo]
             state = self.steps[step]
@@ -405,11 +412,11 @@ class Execution:
 
     def _step_not_begun(self, step: int) -> None:
         state = self.steps[step]
+        state.attempts -= 1
         if self.turning_back:
             self._end(step, Phase.UNKNOWN if state.unknown else Phase.NO_EFFECT)
         else:
             self._end(step, Phase.RETRYING)
-            state.attempts -= 1  # the same attempt is announced again
             self._ready[step] = state.next_at
 
     def _cancel_requested(self, record: CancelRequested) -> None:
@@ -417,30 +424,26 @@ class Execution:
         if self.blocked is not None:
             self._unblock()
 
-    def _recovered(self, record: SagaRecovered, at: int) -> None:
+    def _recovered(self, record: SagaRecovered) -> None:
         self.epoch, self.recoveries = record.epoch, record.recoveries
         self.definition = record.definition or self.definition
         for step in list(self.running):
-            self._crashed(step, at)
+            self._crashed(step)
         if self.undoing is not None:
             self._undo_again, self.undoing = self.undoing, None
             self.steps[self._undo_again].undo = Undo.RETRYING
         if self.blocked is not None and self.blocked.kind in (BlockedKind.CODE, BlockedKind.DEPENDENCY):
             self._unblock()
 
-    def _crashed(self, step: int, at: int) -> None:
-        """An open attempt whose process died."""
+    def _crashed(self, step: int) -> None:
+        """An open attempt whose process died. Only a clock could tell that it had not begun yet, and clocks go wrong."""
         state = self.steps[step]
-        begun = state.next_at is None or at >= state.next_at
-        if begun:
-            state.unknown = state.unknown or UnknownReason.CRASH
-        else:
-            state.attempts -= 1  # it still waited: the same attempt is announced again
-        self._end(step, Phase.RETRYING)
+        state.unknown = state.unknown or UnknownReason.CRASH
         if self.turning_back:
-            self._end(step, Phase.UNKNOWN if state.unknown else Phase.NO_EFFECT)
+            self._end(step, Phase.UNKNOWN)
         else:
-            self._ready[step] = None if begun else state.next_at
+            self._end(step, Phase.RETRYING)
+            self._ready[step] = state.next_at
 
     def _unblock(self) -> None:
         self.blocked = None
@@ -482,7 +485,9 @@ class Execution:
     def _is_due(self, step: int) -> bool:
         """Whether it took, or may have taken, an effect that is still there."""
         state = self.steps[step]
-        effect = state.phase in (Phase.SUCCEEDED, Phase.LOST, Phase.UNKNOWN)
+        # A step that was to be tried again, when the saga turned back, may have taken effect in an earlier attempt.
+        unknown = state.phase is Phase.UNKNOWN or (state.phase is Phase.RETRYING and state.unknown is not None)
+        effect = unknown or state.phase in (Phase.SUCCEEDED, Phase.LOST)
         return effect and self.plan.nodes[step].compensated and state.undo is not Undo.DONE
 
     def _needs_a_person(self, step: int) -> bool:

@@ -31,13 +31,15 @@ class Entry:
     asked: bool = False
     #: Whether it counts against ``max_running``.
     holds_slot: bool = False
-    #: Whether it is only here because something is asked of it.
-    parked: bool = False
+    #: Whether it waits for its turn.
+    waiting: bool = False
+    #: How many verbs hold it here: until they are through, nobody else may take it up.
+    holds: int = 0
     #: Set when it is certain that it exists, or when ``failure`` says why it does not.
     found: anyio.Event = field(default_factory=anyio.Event)
     #: Set when nothing more happens to it here.
     done: anyio.Event = field(default_factory=anyio.Event)
-    failure: Exception | None = None
+    failure: BaseException | None = None
     #: How it ended, where that can be told without reading the store.
     outcome: SagaOutcome | None = None
 
@@ -46,7 +48,7 @@ class Entry:
         """Whether its first record was never written by us."""
         return self.started is not None
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: BaseException) -> None:
         """Tell whoever waits that nothing more comes of it here."""
         self.failure = error
         self.found.set()

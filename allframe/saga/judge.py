@@ -9,14 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import anyio
-
 from allframe.events.backend import Write
 from allframe.events.event import Event
-from allframe.saga.context import Refused, StepContext, UnknownReason
+from allframe.saga.context import StepContext, UnknownReason
 from allframe.saga.graph import Compensation, Step
 from allframe.saga.outputs import event_writes, store_output
-from allframe.saga.perform import Attempt, describe, is_unknown
+from allframe.saga.perform import Attempt, describe, is_refusal, is_unknown
 from allframe.saga.records import (
     Record,
     StepCompensated,
@@ -36,8 +34,8 @@ class Ended:
     """What came of a move."""
 
     record: Record
-    #: Seconds after which to try again, if that is admitted.
-    retry_in: float | None = None
+    #: How to try again, if the error admits that.
+    retry: Retry | None = None
     #: The events that go with the record.
     writes: tuple[Write, ...] = ()
     events: tuple[Event, ...] = ()
@@ -51,20 +49,20 @@ def judge_step(step: Step, context: StepContext, this: Attempt, now: int) -> End
         return _succeeded(step, context, this, now)
     number, error = context.attempt, this.error
     if this.silenced:
-        cut = this.cut and anyio.current_time() < this.scope.deadline
+        cut = this.cut and not this.overdue
         reason = UnknownReason.CANCELLED if cut else UnknownReason.DEADLINE
         info = None if error is None else describe(error)
         timeout = None if cut else this.timeout
         silenced = StepUnknown(step=step.name, attempt=number, reason=reason, error=info, timeout=timeout)
-        return Ended(silenced, retry_in=None if cut else _retry_in(step.retry, TimeoutError(), number), error=error)
+        return Ended(silenced, retry=None if cut else _admitted(step.retry, TimeoutError()), error=error)
     assert error is not None
-    retry_in = _retry_in(step.retry, error, number)
+    refused = is_refusal(error)
+    retry = None if refused else _admitted(step.retry, error)
     if is_unknown(error):
         silent = StepUnknown(step=step.name, attempt=number, reason=UnknownReason.SILENCE, error=describe(error))
-        return Ended(silent, retry_in=retry_in, error=error)
-    refused = isinstance(error, Refused)
+        return Ended(silent, retry=retry, error=error)
     failed = StepFailed(step=step.name, attempt=number, error=describe(error), refused=refused)
-    return Ended(failed, retry_in=retry_in, error=error)
+    return Ended(failed, retry=retry, error=error)
 
 
 def _succeeded(step: Step, context: StepContext, this: Attempt, now: int) -> Ended:
@@ -104,7 +102,7 @@ def judge_compensation(undo: Compensation, context: StepContext, this: Attempt, 
         error = TimeoutError(f"The compensation did not end within its timeout of {this.timeout:g} s.")
     timeout = this.timeout if this.silenced else None
     failed = StepNotCompensated(step=step, attempt=number, error=describe(error), timeout=timeout)
-    return Ended(failed, retry_in=_retry_in(undo.retry, admitted or error, number), error=error)
+    return Ended(failed, retry=_admitted(undo.retry, admitted or error), error=error)
 
 
 def _emitted(context: StepContext, returned: Sequence[Event], now: int) -> tuple[tuple[Write, ...], tuple[Event, ...]]:
@@ -122,5 +120,5 @@ def _events_of(value: Any) -> list[Event]:
     return [item for item in values if isinstance(item, Event)]
 
 
-def _retry_in(retry: Retry | None, error: BaseException, number: int) -> float | None:
-    return retry.delay(number) if retry is not None and retry.admits(error) else None
+def _admitted(retry: Retry | None, error: BaseException) -> Retry | None:
+    return retry if retry is not None and retry.admits(error) else None

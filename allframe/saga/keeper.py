@@ -37,6 +37,7 @@ class Keeper:
     ``wind_up``: called once when leaving begins, in a task of the keeper's; it returns when nothing more is to be waited for.
     ``dropped``: called when ``grace`` is over and something still runs.
     ``broken``: told of an exception that came out of a task, with the id that the task was for.
+    ``ended``: called when no task is left, and none can be begun any more.
     """
 
     def __init__(
@@ -44,7 +45,8 @@ class Keeper:
         grace: float,
         wind_up: Callable[[], Awaitable[None]],
         dropped: Callable[[], None],
-        broken: Callable[[str | None, Exception], None],
+        broken: Callable[[str | None, BaseException], None],
+        ended: Callable[[], None],
     ) -> None:
         #: What still runs is cut, and nothing is written of it.
         self.dropping = False
@@ -52,6 +54,8 @@ class Keeper:
         self._wind_up = wind_up
         self._dropped = dropped
         self._broken = broken
+        self._ended = ended
+        self._ready = anyio.Event()
         self._leave = anyio.Event()
         self._interrupt: KeyboardInterrupt | None = None
         self._tasks = 0
@@ -67,7 +71,13 @@ class Keeper:
 
     async def enter(self) -> None:
         await self._outer.__aenter__()
-        await self._outer.start(self._keep)
+        try:
+            # Not start(): cancelled in the middle, it would cancel a task whose shield keeps it from hearing of it.
+            self._outer.start_soon(self._keep)
+            await self._ready.wait()
+        except BaseException as error:
+            await self.leave(error)
+            raise
 
     async def leave(self, error: BaseException | None) -> None:
         """Wind up, and return when no task is left. ``error``: what came out of the body of the ``async with``.
@@ -126,11 +136,11 @@ class Keeper:
             self._calm = anyio.Event()
             await self._calm.wait()
 
-    async def _keep(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+    async def _keep(self) -> None:
         with anyio.CancelScope(shield=True):
             try:
                 async with anyio.create_task_group() as self._group:
-                    task_status.started()
+                    self._ready.set()
                     await self._leave.wait()
                     with anyio.move_on_after(self._grace):
                         await self._wind_up()
@@ -147,6 +157,7 @@ class Keeper:
             finally:
                 self._leave.set()
                 self._group = None
+                self._ended()
 
     async def _guard(self, saga_id: str | None, function: Callable[..., Awaitable[Any]], args: tuple[Any, ...]) -> None:
         try:
@@ -161,7 +172,7 @@ class Keeper:
             self._leave.set()
             if not natively_cancelled():
                 raise
-        except Exception as error:  # noqa: BLE001 - one saga's trouble is not its neighbours'
+        except BaseException as error:  # noqa: BLE001 - one saga's trouble is not its neighbours'
             if not self.dropping:
                 self._broken(saga_id, error)
         finally:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+import sys
+import types
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final, Literal
+from types import CodeType, FrameType
+from typing import Any, Final, Literal, cast
 
 from allframe.saga.retry import Retry
 
-__all__ = ["MARK", "CompensationMark", "Misplaced", "StepMark", "mark_of", "place_of_function"]
+__all__ = ["MARK", "CompensationMark", "Misplaced", "StepMark", "code_of", "mark_of", "marked", "place_of_function"]
 
 #: The attribute that holds the mark.
 MARK: Final = "__allframe_mark__"
@@ -38,27 +43,79 @@ class CompensationMark:
 
 
 class Misplaced:
-    """Something that was marked and is no function. The rule AF113 says so; until then it can be called."""
+    """Something that was marked and cannot be a step. The rule AF113 says so, of the name that it has in the class.
 
-    def __init__(self, thing: Any, mark: StepMark | CompensationMark) -> None:
+    ``text``: what is wrong with it, where its kind does not say so. ``where``: ``path:line`` of the marking.
+    """
+
+    def __init__(self, thing: Any, mark: StepMark | CompensationMark, text: str | None = None) -> None:
         self.thing = thing
+        self.text = text
+        self.where = _outside()
         setattr(self, MARK, mark)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.thing(*args, **kwargs)
+    def __call__(self, *_: Any, **__: Any) -> Misplaced:
+        """Itself, so that it stays in the class where it was used as a decorator: ``@step("debit")``."""
+        return self
+
+
+def marked(function: Any, mark: StepMark | CompensationMark) -> Any:
+    """A copy of ``function`` that carries ``mark``; the one that was handed in stays as it is."""
+    if isinstance(function, Misplaced):
+        return function
+    if not isinstance(function, types.FunctionType):
+        return Misplaced(function, mark)
+    before = mark_of(function)
+    if before is not None and type(before) is not type(mark):
+        return Misplaced(function, mark, "is marked as a step and as a compensation. Write a method for each.")
+    copy = types.FunctionType(
+        function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
+    )
+    copy.__kwdefaults__ = function.__kwdefaults__
+    functools.update_wrapper(copy, function)
+    del copy.__dict__["__wrapped__"]
+    # With the function's own __wrapped__: a decorator below leaves the signature there.
+    copy.__dict__.update(function.__dict__)
+    setattr(copy, MARK, mark)
+    return copy
 
 
 def mark_of(value: Any) -> StepMark | CompensationMark | None:
-    """The mark on ``value``, also where a ``staticmethod`` or the like is wrapped around it."""
-    mark = getattr(value, MARK, None)
-    if mark is None and isinstance(value, staticmethod | classmethod):
-        mark = getattr(value.__func__, MARK, None)
-    return mark
+    """The mark on ``value``, also where a ``staticmethod``, a ``property`` or the like is wrapped around it."""
+    found = getattr(_inner(value), MARK, None)
+    return found if isinstance(found, StepMark | CompensationMark) else None
 
 
-def place_of_function(value: Any) -> str:
-    """``path:line`` of a function, as far as that can be known."""
-    function: Callable[..., Any] = getattr(value, "thing", value)
-    function = getattr(function, "__func__", getattr(function, "func", function))
-    code = getattr(function, "__code__", None)
-    return f"{code.co_filename}:{code.co_firstlineno}" if code else repr(value)
+def code_of(value: Any) -> CodeType | None:
+    """The code of the function below all decorators, if there is one."""
+    inner = _inner(value)
+    function = inspect.unwrap(inner) if callable(inner) else inner
+    return getattr(function, "__code__", None)
+
+
+def place_of_function(value: Any) -> str | None:
+    """``path:line`` of a function, or of where something else was marked; None where that cannot be known."""
+    if isinstance(value, Misplaced):
+        return value.where
+    code = code_of(value)
+    return f"{code.co_filename}:{code.co_firstlineno}" if code else None
+
+
+def _inner(value: Any) -> Any:
+    """What a descriptor is wrapped around."""
+    match value:
+        case staticmethod() | classmethod() | types.MethodType():
+            return value.__func__
+        case property():
+            return value.fget
+        case functools.cached_property() | functools.partial() | functools.partialmethod():
+            return cast("Callable[..., Any]", value.func)
+    return value
+
+
+def _outside() -> str:
+    """``path:line`` of the nearest caller that is not of allframe."""
+    frame: FrameType = sys._getframe(1)  # noqa: SLF001 - the way to it that costs next to nothing
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("allframe.saga."):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"

@@ -19,6 +19,7 @@ from allframe.events.backend import EventStoreBackend, Head, HeadQuery, StoredRo
 from allframe.events.store import EventStore
 from allframe.saga.execution import RUNNING, Execution, Phase, SagaStatus
 from allframe.saga.graph import Plan
+from allframe.saga.outcome import info_of
 from allframe.saga.records import Record, SagaStarted, decode, definition_stream, saga_stream
 
 __all__ = ["CATEGORY", "Monitor", "SagaMetadata", "Stored", "TimelineEntry", "head_of", "metadata_of"]
@@ -216,12 +217,10 @@ def metadata_of(saga_id: str, execution: Execution) -> SagaMetadata:
     running = [nodes[step].name for step in execution.running]
     if execution.undoing is not None:
         running.append(nodes[execution.undoing].name)
-    reason = execution.cancel.reason if execution.cancel else None
+    reason = execution.cancel.reason if execution.cancel and not execution.committed else None
     failed = None if cause is None else nodes[cause.step].name
-    error = None if cause is None else cause.error
     if execution.blocked is not None:
         reason, failed = execution.blocked.reason, execution.blocked.step or failed
-        error = error or (execution.steps[execution.plan.index[failed]].error if failed else None)
     assert execution.started is not None
     return SagaMetadata(
         id=saga_id,
@@ -233,7 +232,7 @@ def metadata_of(saga_id: str, execution: Execution) -> SagaMetadata:
         started_at=from_microseconds(execution.started_at),
         updated_at=from_microseconds(execution.updated_at),
         failed_step=failed,
-        error=error,
+        error=info_of(execution),
         uncompensated=execution.uncompensated,
         attention=needs_attention(execution.status),
         reason=reason,
@@ -251,7 +250,7 @@ def head_of(stream: str, execution: Execution, digest: bytes) -> Head:
         version=started.version,
         started_at=execution.started_at,
         status=execution.status.value,
-        since=execution.since or execution.started_at,
+        since=execution.since,
         blocked=execution.blocked.kind if execution.blocked else None,
         epoch=execution.epoch,
         digest=digest,

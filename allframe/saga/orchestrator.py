@@ -29,7 +29,7 @@ from allframe.saga.declare import SAGAS, Saga
 from allframe.saga.execution import TERMINAL, SagaStatus
 from allframe.saga.handle import Entry, SagaHandle
 from allframe.saga.monitor import Monitor, SagaMetadata
-from allframe.saga.outcome import SagaOutcome, error_of
+from allframe.saga.outcome import SagaOutcome, error_of, info_of
 from allframe.saga.recovery import CannotLoad, events_of, restore
 from allframe.saga.registry import Registry
 
@@ -85,9 +85,9 @@ class SagaOrchestrator:
     async def __aenter__(self) -> SagaOrchestrator:
         if self._registry is not None:
             raise OrchestratorClosed("This orchestrator was entered before. Make a new one: it is cheap.")
-        if self._owns_store:
-            await self._store.open()
         try:
+            if self._owns_store:
+                await self._store.open()
             self._registry = Registry(
                 self._store.opened(),
                 self._monitor,
@@ -175,9 +175,7 @@ class SagaOrchestrator:
             CancelRefused: it has passed its pivot, and only goes forward.
             OperationRefused: it is being undone already, or is over.
         """
-        registry = self._open()
-        entry, _ = await self._entry_for(id, "cancelled")
-        await registry.cancel(entry, reason)
+        await self._open().verbs.cancel(id, reason)
 
     async def retry_failed(self, id: str, *, reason: str) -> None:  # noqa: A002
         """Try again, with fresh attempts, what a saga is stuck on: the rollback of a ``FAILED`` one; the step, or the
@@ -187,10 +185,7 @@ class SagaOrchestrator:
             SagaNotFound: there is none with this id.
             OperationRefused: it is neither ``FAILED`` nor ``BLOCKED``, or what it waits for is still not there.
         """
-        registry = self._open()
-        entry, was_missing = await self._entry_for(id, "retried")
-        if not was_missing:  # else loading it was the retry
-            await registry.retry_failed(entry, reason)
+        await self._open().verbs.retry_failed(id, reason)
 
     # --- looking -----------------------------------------------------------------------------------------------------
 
@@ -313,39 +308,15 @@ class SagaOrchestrator:
             return saga_id, registry.adopt(saga_id), False
         return saga_id, None, False
 
-    async def _entry_for(self, saga_id: str, done: str) -> tuple[Entry, bool]:
-        """The saga in hand, so that something can be asked of it; and whether it was blocked for what it now has."""
-        registry = self._open()
-        entry = registry.entries.get(saga_id)
-        was_missing = False
-        if entry is None:
-            stored = await self._monitor.read(saga_id)
-            if stored is None:
-                raise SagaNotFound(f"The store holds no saga {saga_id!r}, so none can be {done}.", saga_id=saga_id)
-            if stored.execution.status in TERMINAL:
-                raise OperationRefused(
-                    f"Saga {saga_id!r} is {stored.execution.status}: it is over, and cannot be {done}.", saga_id=saga_id
-                )
-            was_missing = stored.execution.status is SagaStatus.BLOCKED and registry.is_mendable(stored)
-            entry = registry.entries.get(saga_id) or registry.wake(saga_id, stored)
-        await entry.found.wait()
-        if isinstance(entry.failure, CannotLoad):
-            raise OperationRefused(
-                f"Saga {saga_id!r} cannot be {done}, for it cannot be loaded: {entry.failure}", saga_id=saga_id
-            )
-        if entry.failure is not None:
-            raise entry.failure
-        return entry, was_missing
-
     async def _outcome(self, saga_id: str, entry: Entry | None) -> SagaOutcome:
-        if entry is not None and entry.outcome is not None:
+        if entry is not None and entry.outcome is not None and (self._closed or entry.outcome.status in TERMINAL):
             return entry.outcome
         entry = self._open(leaving_too=True).entries.get(saga_id) or entry
         if entry is not None:
             await entry.done.wait()
             if entry.failure is not None and not isinstance(entry.failure, CannotLoad):
                 raise entry.failure
-            if entry.outcome is not None:
+            if entry.outcome is not None and entry.outcome.status in TERMINAL:
                 return entry.outcome
         return await self._stored_outcome(saga_id, entry)
 
@@ -362,9 +333,7 @@ class SagaOrchestrator:
             if stored is None:
                 raise SagaNotFound(f"The store holds no saga {saga_id!r}.", saga_id=saga_id) from None
             failure = error_of(saga_id, stored.started.saga, stored.execution, live)
-            cause = stored.execution.cause
-            error = None if cause is None else cause.error
-            return SagaOutcome(saga_id, stored.execution.status, {}, None, [], error, (), failure)
+            return SagaOutcome(saga_id, stored.execution.status, {}, None, [], info_of(stored.execution), (), failure)
         running.events, running.error = events, live
         return registry.outcome_of(running)
 

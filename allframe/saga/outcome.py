@@ -21,7 +21,7 @@ from allframe.errors import (
 from allframe.events.event import Event
 from allframe.saga.execution import Cause, CauseKind, Execution, Phase, SagaStatus, Undo
 
-__all__ = ["SagaOutcome", "error_of"]
+__all__ = ["SagaOutcome", "error_of", "info_of"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,15 @@ class SagaOutcome:
         """Raise the `SagaError` that tells why it did not complete; return if it did."""
         if self._failure is not None:
             raise self._failure
+
+
+def info_of(execution: Execution) -> ErrorInfo | None:
+    """The stored error that decided against the saga, or that it is stuck on."""
+    if execution.cause is not None:
+        return execution.cause.error
+    if execution.blocked is not None and execution.blocked.step is not None:
+        return execution.steps[execution.plan.index[execution.blocked.step]].error
+    return None
 
 
 def error_of(saga_id: str, title: str, execution: Execution, live: BaseException | None = None) -> SagaError | None:
@@ -83,6 +92,8 @@ def _error(saga_id: str, title: str, execution: Execution) -> SagaError | None:
 def _what_next(kind: str) -> str:
     if kind in ("code", "dependency"):
         return "It goes on by itself at the next opening of the store that has what is missing."
+    if kind == "output":
+        return "The step succeeded, and never runs again."
     return "When the cause is mended, retry_failed() tries it again."
 
 
@@ -91,7 +102,8 @@ def _rolled_back(saga_id: str, title: str, execution: Execution) -> SagaError:
     if execution.cause is None:
         assert execution.cancel is not None
         reason = execution.cancel.reason
-        return SagaCancelled(f"{title} {saga_id!r} was cancelled: {reason}. {done}", reason=reason, saga_id=saga_id)
+        text = f"{title} {saga_id!r} was cancelled: {reason.rstrip('.')}. {done}"
+        return SagaCancelled(text, reason=reason, saga_id=saga_id)
     return _step_error(saga_id, title, execution, execution.cause, done)
 
 
@@ -116,7 +128,7 @@ def _step_error(saga_id: str, title: str, execution: Execution, cause: Cause, do
             return StepTimedOut(f"{place}, {how} of {duration:g} s. {done}", duration=duration, **where)
         case CauseKind.OUTPUT_LOST:
             return StepOutputLost(
-                f"{place}, succeeded, but its output is lost: {_message(cause.error)} {done}", **where
+                f"{place}, succeeded, but its output is lost: {_message(cause.error)}. {done}", **where
             )
         case CauseKind.UNKNOWN:
             return StepUnknown(f"{place}, may or may not have taken effect: {_text(cause.error)}. {done}", **where)
@@ -133,7 +145,8 @@ def _left_behind(saga_id: str, title: str, execution: Execution) -> SagaError:
         for i in failed
     )
     return CompensationFailed(
-        f"{title} {saga_id!r} could not be rolled back. It was to be undone because {began}. {_undone(execution)} Still in "
+        f"{title} {saga_id!r} could not be rolled back. It was to be undone because {began}. "
+        f"{_undone(execution, 'Nothing was rolled back.')} Still in "
         f"effect: {', '.join(left)} ({reasons}). When the cause is mended, retry_failed() goes on with the rollback.",
         original=original,
         uncompensated=left,
@@ -159,9 +172,9 @@ def _began(execution: Execution) -> str:
     return f"step {name!r} {what}{detail}"
 
 
-def _undone(execution: Execution) -> str:
+def _undone(execution: Execution, nothing: str = "Nothing had to be rolled back.") -> str:
     names = [execution.plan.nodes[i].name for i in _newest_first(execution) if execution.steps[i].undo is Undo.DONE]
-    return f"Rolled back: {', '.join(names)}." if names else "Nothing had to be rolled back."
+    return f"Rolled back: {', '.join(names)}." if names else nothing
 
 
 def _newest_first(execution: Execution) -> Sequence[int]:

@@ -18,6 +18,7 @@ from allframe.events.event import Event, decode, event_payload, stream_of
 from allframe.events.store import make_rows
 from allframe.payload import check_size
 from allframe.saga.graph import Step
+from allframe.saga.records import Form
 
 __all__ = ["Stored", "event_writes", "load_output", "store_output"]
 
@@ -27,8 +28,7 @@ class Stored:
     """An output in its stored form."""
 
     data: bytes
-    #: ``"value"``, ``"event"`` or ``"events"``.
-    form: str
+    form: Form
     #: What reading ``data`` gives: later steps get it, live as after a crash.
     value: Any
     #: The events in it.
@@ -67,12 +67,20 @@ def load_output(step: Step, data: bytes, form: str) -> Any:
 
     Raises:
         PayloadError: if the annotation, or the event's class, has changed so that it cannot be read.
-        StoreFormatError: if the class of an event is not there.
+        StoreFormatError: if the class of an event is not there, or what is stored is damaged.
     """
+    what = f"The stored output of step {step.attribute!r}"
     if form == "value":
-        return step.output.load(data, f"The stored output of step {step.attribute!r}")
-    content = from_json(data)
-    return _load_event(content) if form == "event" else [_load_event(item) for item in content]
+        return step.output.load(data, what)
+    try:
+        content = from_json(data)
+    except ValueError as error:
+        raise StoreFormatError(f"{what} is damaged: {error}.") from error
+    if form == "event":
+        return _load_event(content, what)
+    if form == "events" and isinstance(content, list):
+        return [_load_event(item, what) for item in content]
+    raise StoreFormatError(f"{what} is damaged: it is of the form {form!r}, and holds {type(content).__name__}.")
 
 
 def event_writes(
@@ -97,9 +105,7 @@ def event_writes(
 
 def _check_type(step: Step, value: Any, what: str) -> None:
     if not step.output.is_instance(value):
-        raise PayloadError(
-            f"{what} is {type(value).__qualname__}, not {step.output.annotation} as its annotation says."
-        )
+        raise PayloadError(f"{what} is {type(value).__qualname__}, not {step.output.name} as its annotation says.")
 
 
 def _store_event(event: Event) -> tuple[bytes, Event]:
@@ -108,8 +114,8 @@ def _store_event(event: Event) -> tuple[bytes, Event]:
     return b'{"type":%s,"version":%d,"data":%s}' % (to_json(cls.event_name), cls.event_version, data), loaded
 
 
-def _load_event(content: Any) -> Event:
+def _load_event(content: Any, what: str) -> Event:
     try:
         return decode(content["type"], content["version"], to_json(content["data"]))
     except (KeyError, TypeError) as error:
-        raise StoreFormatError(f"A stored output is no event: {error!r}.") from error
+        raise StoreFormatError(f"{what} is no event: {error!r}.") from error

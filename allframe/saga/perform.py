@@ -20,7 +20,7 @@ from allframe.errors import ErrorInfo
 from allframe.saga.context import EffectUnknown, Refused
 from allframe.saga.silence import is_silence
 
-__all__ = ["Attempt", "Left", "attempt", "describe", "is_unknown", "natively_cancelled"]
+__all__ = ["Attempt", "Left", "attempt", "describe", "is_refusal", "is_unknown", "natively_cancelled", "new_attempt"]
 
 _MAX_MESSAGE = 8 << 10
 _MAX_TRACEBACK = 64 << 10
@@ -53,8 +53,8 @@ class Attempt:
 
     @property
     def silenced(self) -> bool:
-        """Whether it was cut before it could say how it went."""
-        return not self.returned and self.scope.cancel_called
+        """Whether it was cut, or its time was over, before it could say how it went."""
+        return not self.returned and (self.scope.cancel_called or self.overdue)
 
 
 def new_attempt(timeout: float | None) -> Attempt:
@@ -96,9 +96,15 @@ def natively_cancelled() -> bool:
 
 def is_unknown(error: BaseException) -> bool:
     """Whether an attempt that raised ``error``, on its own, may have taken effect."""
-    if isinstance(error, Refused):
+    if is_refusal(error):
         return False
     return any(_is_loud_silence(member) for member in _members(error)) or is_silence(error)
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether it says ``Refused`` and nothing else, also from out of a task group."""
+    leaves = [member for member in _members(error) if not isinstance(member, BaseExceptionGroup)]
+    return all(isinstance(leaf, Refused) for leaf in leaves)
 
 
 def _is_loud_silence(error: BaseException) -> bool:
@@ -125,11 +131,15 @@ def describe(error: BaseException) -> ErrorInfo:
     name = cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
     try:
         message = str(error)
-    except Exception as broken:  # noqa: BLE001 - a user's __str__
+    except KeyboardInterrupt:
+        raise
+    except BaseException as broken:  # noqa: BLE001 - a user's __str__
         message = f"(its text cannot be had: {type(broken).__qualname__})"
     try:
         trace = "".join(traceback.format_exception(cls, error, _own_part(error.__traceback__)))
-    except Exception:  # noqa: BLE001 - as above
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001 - as above
         trace = ""
     return ErrorInfo(name, _text(message, _MAX_MESSAGE), _text(trace, _MAX_TRACEBACK) or None)
 

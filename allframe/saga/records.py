@@ -14,10 +14,10 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, ClassVar, Final, TypeAlias
+from typing import Any, ClassVar, Final, Literal, TypeAlias
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-from pydantic_core import from_json, to_json
+from pydantic import ConfigDict, TypeAdapter
+from pydantic_core import PydanticSerializationError, to_json
 
 from allframe.errors import ErrorInfo, StoreFormatError
 from allframe.saga.context import UnknownReason
@@ -25,6 +25,7 @@ from allframe.saga.context import UnknownReason
 __all__ = [
     "BlockedKind",
     "CancelRequested",
+    "Form",
     "Intent",
     "Record",
     "RetryRequested",
@@ -49,6 +50,8 @@ __all__ = [
     "saga_stream",
 ]
 
+#: How an output is stored.
+Form: TypeAlias = Literal["value", "event", "events"]
 #: The version of the stored form of every record.
 SCHEMA_VERSION: Final = 1
 
@@ -113,7 +116,7 @@ class StepSucceeded(Intent):
     #: JSON, as ``form`` says.
     output: bytes
     #: ``"value"``; or ``"event"``, ``"events"``: stored by their own classes.
-    form: str = "value"
+    form: Form = "value"
     #: How many events, standing right before this commit's records, it emitted.
     emitted: int = 0
     #: It returned after its deadline, and had this many seconds.
@@ -304,22 +307,39 @@ def _defaults(type_name: str) -> tuple[tuple[str, Any], ...]:
 @cache
 def _adapter(type_name: str) -> TypeAdapter[Any]:
     cls = _CLASSES[type_name]
+    annotations = {_RAW[cls]: Any} if cls in _RAW else {}
+    base = type(cls.__name__, (cls,), {"__annotations__": annotations})
+    strict: Any = dataclasses.dataclass(frozen=True, kw_only=True)(base)
     # A field that we do not know would change the meaning of those that we do.
-    strict: Any = dataclasses.dataclass(frozen=True, kw_only=True)(type(cls.__name__, (cls,), {}))
     strict.__pydantic_config__ = ConfigDict(extra="forbid")
     return TypeAdapter(strict)
 
 
 def encode(record: Record) -> bytes:
-    """The JSON of a record. Fields that have their default are left out."""
+    """The JSON of a record. Fields that have their default are left out; what is no Unicode is spelled ``\\udc80``."""
     cls = type(record)
     content = {name: value for name, default in _defaults(cls.type) if (value := getattr(record, name)) != default}
-    data = to_json(content, exclude_none=True)
+    try:
+        data = to_json(content, exclude_none=True)
+    except PydanticSerializationError:  # a lone surrogate, from bytes of a command line, say
+        data = to_json({name: _unicode(value) for name, value in content.items()}, exclude_none=True)
     raw = _RAW.get(cls)
     if raw is None:
         return data
     separator = b"," if content else b""
     return b'%s%s"%s":%s}' % (data[:-1], separator, raw.encode(), getattr(record, raw))
+
+
+def _unicode(value: Any) -> Any:
+    match value:
+        case str():
+            return value.encode("utf-8", "backslashreplace").decode()
+        case tuple():
+            return tuple(map(_unicode, value))
+        case ErrorInfo():
+            return ErrorInfo(_unicode(value.type), _unicode(value.message), _unicode(value.traceback))
+        case _:
+            return value
 
 
 def decode(type_name: str, schema_version: int, data: bytes) -> Record:
@@ -335,14 +355,13 @@ def decode(type_name: str, schema_version: int, data: bytes) -> Record:
             "A newer one wrote it: run that."
         )
     try:
-        content = from_json(data)
-        raw = _RAW.get(cls)
-        if raw is not None:
-            content[raw] = to_json(content[raw])
-        checked = _adapter(type_name).validate_python(content)
-        record: Record = cls(**{field.name: getattr(checked, field.name) for field in dataclasses.fields(cls)})
+        checked = _adapter(type_name).validate_json(data, strict=True)
+        values = {field.name: getattr(checked, field.name) for field in dataclasses.fields(cls)}
+        if raw := _RAW.get(cls):
+            values[raw] = to_json(values[raw])
+        record: Record = cls(**values)
         return record
-    except (ValueError, KeyError, TypeError, ValidationError) as error:
+    except ValueError as error:
         raise StoreFormatError(f"A stored saga record {type_name!r} cannot be read: {error}") from error
 
 

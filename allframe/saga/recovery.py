@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from allframe.errors import AllframeError, PayloadError, StoreFormatError
+from allframe.errors import AllframeError, StoreFormatError
 from allframe.events.backend import EventStoreBackend
 from allframe.events.event import Event
 from allframe.events.store import to_recorded
@@ -158,8 +158,8 @@ def _contradictions(today: Execution, before: Execution, graph: SagaGraph) -> li
 def _input_of(stored: Stored, graph: SagaGraph) -> Any:
     try:
         return graph.model.load(stored.started.input, "Its stored input")
-    except PayloadError as error:
-        raise CannotLoad(BlockedKind.CODE, str(error)) from error
+    except Exception as error:  # a validator of the user's may raise anything
+        raise CannotLoad(BlockedKind.CODE, _sentence(error)) from error
 
 
 def _outputs_of(execution: Execution, graph: SagaGraph) -> dict[int, Any]:
@@ -168,9 +168,13 @@ def _outputs_of(execution: Execution, graph: SagaGraph) -> dict[int, Any]:
         if state.output is not None:
             try:
                 found[i] = load_output(graph.steps[i], state.output, state.form)
-            except AllframeError as error:
-                raise CannotLoad(BlockedKind.CODE, str(error)) from error
+            except Exception as error:  # as above
+                raise CannotLoad(BlockedKind.CODE, _sentence(error)) from error
     return found
+
+
+def _sentence(error: Exception) -> str:
+    return str(error) if isinstance(error, AllframeError) else f"{type(error).__qualname__}: {error}"
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:

@@ -7,27 +7,25 @@ somebody wants the saga until nothing more happens to it here; what is over is i
 from __future__ import annotations
 
 import dataclasses
-import getpass
 import logging
-import os
 import uuid
-from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import anyio
+import anyio.lowlevel
 
 from allframe.clock import Clock, to_microseconds
 from allframe.errors import OperationRefused, OrchestratorClosed, StoreError, StoreUnavailable
 from allframe.events.backend import Commit, EventStoreBackend, Head, HeadQuery, Row, Write, new_id
 from allframe.events.lockfile import caller
 from allframe.inject import Provider
-from allframe.saga.execution import RUNNING, Execution, Move, SagaStatus
+from allframe.saga.execution import RUNNING, TERMINAL, Execution, Move, SagaStatus
 from allframe.saga.graph import SagaGraph
 from allframe.saga.handle import Entry
 from allframe.saga.keeper import Keeper
 from allframe.saga.monitor import CATEGORY, Monitor, Stored
-from allframe.saga.outcome import SagaOutcome, error_of
+from allframe.saga.outcome import SagaOutcome, error_of, info_of
 from allframe.saga.records import (
     SCHEMA_VERSION,
     BlockedKind,
@@ -39,6 +37,8 @@ from allframe.saga.records import (
 )
 from allframe.saga.recovery import CannotLoad, FindClass, load
 from allframe.saga.running import RunningSaga, digest_of, persist
+from allframe.saga.turns import Turns
+from allframe.saga.verbs import Verbs
 
 __all__ = ["Registry"]
 
@@ -67,47 +67,55 @@ class Registry:
         self.entries: dict[str, Entry] = {}
         self.definitions: set[str] = set()
         self.epoch = 0
-        #: Nothing more is admitted.
-        self.closing = False
         #: Nothing new begins; what runs may end.
         self.leaving = False
         self.store_trouble: StoreError | None = None
-        self._monitor, self._find = monitor, find
-        self._max_running, self._ephemeral = max_running, ephemeral
-        self._active = 0
-        self._queue: deque[Entry] = deque()
-        self._freed = anyio.Event()
+        self.monitor, self._find = monitor, find
+        self.verbs, self.turns = Verbs(self), Turns(max_running, self._run)
+        self._ephemeral = ephemeral
         self._clean = True
-        self._keeper = Keeper(grace, self._wind_up, self._dropped, self._broken)
+        self._claimed = False
+        self._keeper = Keeper(grace, self._wind_up, self._dropped, self._broken, self._fail_all)
 
     # --- entering and leaving ----------------------------------------------------------------------------------------
 
     async def enter(self) -> None:
-        claim = await self.backend.claim(caller())
-        self.epoch, self._clean = claim.epoch, claim.clean
+        await self._keeper.enter()
         try:
-            await self._keeper.enter()
-        except BaseException:
-            with anyio.CancelScope(shield=True):
-                await self.backend.release()
+            # In a task of our own: what was claimed while our caller was cancelled must be given back.
+            await self.run(None, self._claim, caller())
+            self.spawn(None, self._recover)
+        except BaseException as error:
+            await self.leave(error)
             raise
-        self.spawn(None, self._recover)
+
+    async def _claim(self, where: str) -> None:
+        claim = await self.backend.claim(where)
+        self._claimed, self.epoch, self._clean = True, claim.epoch, claim.clean
 
     async def leave(self, error: BaseException | None) -> None:
-        self.closing = True
         try:
             await self._keeper.leave(error)
         finally:
-            for entry in list(self.entries.values()):
-                entry.fail(
-                    OrchestratorClosed(
-                        f"The orchestrator left before saga {entry.id!r} was over. It goes on at the next opening of the "
-                        "store.",
-                        saga_id=entry.id,
-                    )
+            if self._claimed:
+                with anyio.CancelScope(shield=True):
+                    await self.backend.release()
+
+    def _fail_all(self) -> None:
+        """Tell whoever waits that we are gone."""
+        for entry in list(self.entries.values()):
+            entry.fail(
+                OrchestratorClosed(
+                    f"The orchestrator left before saga {entry.id!r} was over. It goes on at the next opening of the "
+                    "store.",
+                    saga_id=entry.id,
                 )
-            with anyio.CancelScope(shield=True):
-                await self.backend.release()
+            )
+
+    @property
+    def closing(self) -> bool:
+        """Nothing more is admitted."""
+        return self._keeper.is_leaving
 
     @property
     def dropping(self) -> bool:
@@ -115,11 +123,10 @@ class Registry:
         return self._keeper.dropping
 
     async def _wind_up(self) -> None:
-        self.closing = True
         if self._ephemeral:
             await self._roll_back_all()
         self.leaving = True
-        self._freed.set()
+        self.turns.close()
         for entry in self.entries.values():
             if entry.running is not None:
                 entry.running.wake()
@@ -144,7 +151,9 @@ class Registry:
         for entry in list(self.entries.values()):
             if entry.running is not None:
                 try:
-                    await self.cancel(entry, "the orchestrator left, and its store was only in memory")
+                    await self.verbs.ask(
+                        entry, entry.running.cancel, "the orchestrator left, and its store was only in memory"
+                    )
                 except OperationRefused:
                     continue  # it goes back already, or only forward
         while self.entries:
@@ -156,17 +165,21 @@ class Registry:
         """Run ``function(*args)`` in a task of our own."""
         self._keeper.spawn(saga_id, function, *args)
 
+    async def run(self, saga_id: str | None, function: Callable[..., Awaitable[T]], *args: Any) -> T:
+        """What ``function(*args)`` gives, run to its end in a task of our own."""
+        return await self._keeper.run(saga_id, function, *args)
+
     def ended(self, saga: RunningSaga) -> None:
         """Nothing more happens to it here."""
         entry = self.entries.get(saga.id)
-        if entry is None or entry.parked:
+        if entry is None or entry.running is not saga or entry.holds:
             return
         del self.entries[saga.id]
         if saga.events is not None:
             entry.outcome = self.outcome_of(saga)
         entry.found.set()
         entry.done.set()
-        self._release(entry)
+        self.turns.release(entry)
 
     def trouble(self, error: StoreError | None, saga_id: str) -> None:
         """Note that the store cannot be written, or can again."""
@@ -180,14 +193,13 @@ class Registry:
         """How a saga ended, from its execution."""
         execution = saga.execution
         outputs = saga.values()
-        cause = execution.cause
         return SagaOutcome(
             id=saga.id,
             status=execution.status,
             outputs=outputs,
             output=outputs.get(saga.graph.steps[-1].attribute),
-            events=saga.events or [],
-            error=None if cause is None else cause.error,
+            events=list(saga.events or []),
+            error=info_of(execution),
             suppressed=tuple(execution.suppressed),
             _failure=error_of(saga.id, saga.graph.saga, execution, saga.error),
         )
@@ -195,15 +207,20 @@ class Registry:
     # --- new sagas ---------------------------------------------------------------------------------------------------
 
     def begin(self, saga: Any, graph: SagaGraph, data: bytes, saga_id: str | None) -> Entry:
-        """Hand in a new saga."""
+        """Hand in a new saga.
+
+        Raises:
+            OrchestratorClosed: if we are leaving.
+        """
+        self.check_open(saga_id)
         saga_id = saga_id or str(uuid.UUID(bytes=new_id()))
         running = RunningSaga(saga_id, saga, graph, self, Execution(graph.plan), digest_of(data))
         started = SagaStarted(
             saga=graph.saga, version=graph.version, definition=graph.fingerprint, input=data, epoch=self.epoch
         )
         entry = self.entries[saga_id] = Entry(saga_id, running, started, asked=True)
-        if self._active < self._max_running:
-            self._take_slot(entry)
+        if self.turns.is_free:
+            self.turns.take(entry)
             self.spawn(saga_id, self._begin, entry)
         else:
             self.spawn(saga_id, self._enqueue, entry)
@@ -214,11 +231,18 @@ class Registry:
         if entry.running is not None:
             await entry.running.follow(moves)
 
+    def check_open(self, saga_id: str | None) -> None:
+        """
+        Raises:
+            OrchestratorClosed: if we are leaving.
+        """
+        if self.closing:
+            raise OrchestratorClosed("The orchestrator is leaving: nothing more can be begun.", saga_id=saga_id)
+
     async def _enqueue(self, entry: Entry) -> None:
         await self._first_commit(entry, queued=True)
         if not entry.done.is_set():
-            self._queue.append(entry)
-            self._pump()
+            self.turns.enqueue(entry)
 
     async def _first_commit(self, entry: Entry, *, queued: bool) -> list[Move]:
         assert entry.running is not None
@@ -227,9 +251,7 @@ class Registry:
             moves = await entry.running.begin(entry.started, queued=queued)
         except StoreError as error:
             # Nothing was written: to whoever asked it is an error, and there is no saga.
-            self.entries.pop(entry.id, None)
-            entry.fail(error)
-            self._release(entry)
+            self.give_up(entry, error)
             return []
         entry.started = None
         entry.found.set()
@@ -248,36 +270,20 @@ class Registry:
         return blocked is not None and blocked.kind in _MENDABLE
 
     def adopt(self, saga_id: str) -> Entry:
-        """Have a stored saga taken over now, if it is not in hand yet."""
+        """Have a stored saga taken over when it is its turn, if it is not in hand yet.
+
+        Raises:
+            OrchestratorClosed: if we are leaving.
+        """
+        self.check_open(saga_id)
         entry = self.entries.get(saga_id)
         if entry is None:
             entry = self.entries[saga_id] = Entry(saga_id)
-            self._queue.append(entry)
-            self._pump()
+            self.turns.enqueue(entry)
         return entry
-
-    def wake(self, saga_id: str, stored: Stored) -> Entry:
-        """Load a saga that something is asked of."""
-        if stored.execution.status in RUNNING or self.is_mendable(stored):
-            return self.adopt(saga_id)
-        entry = self.entries[saga_id] = Entry(saga_id, parked=True)
-        self.spawn(saga_id, self._load_parked, entry)
-        return entry
-
-    async def _load_parked(self, entry: Entry) -> None:
-        try:
-            running = await self._patiently(load, self, self._monitor, entry.id, self._find)
-        except CannotLoad as reason:
-            self.entries.pop(entry.id, None)
-            entry.fail(reason)
-            return
-        entry.running = running
-        if running.execution.epoch < self.epoch:
-            await running.go_on(self._recovered(running))
-        entry.found.set()
 
     async def _recover(self) -> None:
-        """Take over, a page at a time and as slots become free, what another opening left."""
+        """Take over what another opening left: one at a time waits for its turn, among those that are new."""
         query = HeadQuery(
             CATEGORY,
             statuses=(*sorted(RUNNING), SagaStatus.BLOCKED),
@@ -288,14 +294,13 @@ class Registry:
         while heads := await self._patiently(self._page, query, after):
             for head in heads:
                 saga_id = head.stream.partition("/")[2]
-                while self._active >= self._max_running or self._queue:
-                    if self.leaving:
-                        return
-                    await self._freed.wait()
+                while (other := self.entries.get(saga_id)) is not None and other.was_not_begun:
+                    await other.found.wait()  # a start that is about to find out that it exists
+                    await anyio.lowlevel.checkpoint()
                 if self.closing:
                     return
-                if saga_id not in self.entries:
-                    self.adopt(saga_id)
+                entry = self.adopt(saga_id)
+                await self.turns.reached(entry)
             after = heads[-1].stream
 
     async def _page(self, query: HeadQuery, after: str | None) -> list[Head]:
@@ -313,21 +318,39 @@ class Registry:
     async def _resume(self, entry: Entry) -> None:
         """Take a stored saga over and go on with it."""
         try:
-            running = await self._patiently(load, self, self._monitor, entry.id, self._find)
-        except CannotLoad as reason:
-            await self._patiently(self._block, entry, reason)
+            moves = await self.take_over(entry)
+        except CannotLoad as why:
+            await self._patiently(self._block, entry, why)
             return
-        blocked = running.execution.blocked
-        if running.execution.status not in RUNNING and (blocked is None or blocked.kind not in _MENDABLE):
-            self.entries.pop(entry.id, None)  # it ended while it waited for its turn
-            entry.found.set()
-            entry.done.set()
-            self._release(entry)
-            return
-        entry.running = running
-        moves = await running.go_on(self._recovered(running))
+        running = entry.running
+        assert running is not None
+        if running.execution.status in RUNNING:
+            await running.follow(moves)
+        else:
+            self.ended(running)  # it ended while it waited for its turn
+
+    async def take_over(self, entry: Entry) -> list[Move]:
+        """Load a stored saga, and record that it is ours now; returns what it does next.
+
+        Raises:
+            CannotLoad: if it cannot be loaded.
+        """
+        running = entry.running = await self._patiently(load, self, self.monitor, entry.id, self._find)
+        execution = running.execution
+        is_old = execution.epoch < self.epoch and execution.status not in TERMINAL
+        is_mended = execution.blocked is not None and execution.blocked.kind in _MENDABLE
+        moves: list[Move] = []
+        if execution.status in RUNNING or is_old or is_mended:
+            moves = await self._record_takeover(entry, running)
         entry.found.set()
-        await running.follow(moves)
+        return moves
+
+    async def _record_takeover(self, entry: Entry, running: RunningSaga) -> list[Move]:
+        entry.holds += 1
+        try:
+            return await running.go_on(self._recovered(running))
+        finally:
+            entry.holds -= 1
 
     def _recovered(self, saga: RunningSaga) -> SagaRecovered:
         execution = saga.execution
@@ -347,89 +370,36 @@ class Registry:
         if head is not None and not (head.status == SagaStatus.BLOCKED and head.epoch == self.epoch):
             row = Row(new_id(), SagaBlocked.type, SCHEMA_VERSION, data, now)
             blocked = dataclasses.replace(
-                head, status=SagaStatus.BLOCKED.value, since=now, blocked=why.kind, epoch=self.epoch, attention=True
+                head,
+                status=SagaStatus.BLOCKED.value,
+                since=head.since if head.status == SagaStatus.BLOCKED else now,
+                blocked=why.kind,
+                epoch=self.epoch,
+                attention=True,
             )
             await persist(self, Commit((Write(stream, (row,), len(rows)),), blocked), entry.id)
-        self.entries.pop(entry.id, None)
+        self.give_up(entry, why)
+
+    def give_up(self, entry: Entry, why: BaseException) -> None:
+        """Nothing more comes of it here."""
+        if self.entries.get(entry.id) is entry:
+            del self.entries[entry.id]
         entry.fail(why)
-        self._release(entry)
-
-    # --- verbs -------------------------------------------------------------------------------------------------------
-
-    async def cancel(self, entry: Entry, reason: str) -> None:
-        """See `SagaOrchestrator.cancel`."""
-        assert entry.running is not None
-        await self._ask(entry, entry.running.cancel, reason)
-
-    async def retry_failed(self, entry: Entry, reason: str) -> None:
-        """See `SagaOrchestrator.retry_failed`."""
-        assert entry.running is not None
-        await self._ask(entry, entry.running.retry_failed, reason)
-
-    async def _ask(self, entry: Entry, verb: Callable[[str, str], Awaitable[list[Move]]], reason: str) -> None:
-        await self._keeper.run(entry.id, self._asked, entry, verb, reason)
-
-    async def _asked(self, entry: Entry, verb: Callable[[str, str], Awaitable[list[Move]]], reason: str) -> None:
-        running = entry.running
-        assert running is not None
-        if self.entries.setdefault(entry.id, entry) is not entry:
-            raise OperationRefused(f"Somebody else asked something of saga {entry.id!r} just now. Look, and ask again.")
-        if entry.done.is_set():
-            entry.done, entry.outcome = anyio.Event(), None
-        try:
-            moves = await verb(reason, _actor())
-        finally:
-            entry.parked = False
-            if running.execution.status not in RUNNING:
-                self.ended(running)
-        if moves:
-            if not entry.holds_slot:
-                self._take_slot(entry)
-            self.spawn(entry.id, running.follow, moves)
+        self.turns.release(entry)
 
     # --- turns -------------------------------------------------------------------------------------------------------
 
-    def _take_slot(self, entry: Entry) -> None:
-        entry.holds_slot = True
-        self._active += 1
-
-    def _release(self, entry: Entry) -> None:
-        if entry.holds_slot:
-            entry.holds_slot = False
-            self._active -= 1
-            self._pump()
-
-    def _pump(self) -> None:
-        """Give free slots to those who wait longest."""
-        while self._queue and self._active < self._max_running and not self.leaving:
-            entry = self._queue.popleft()
-            if entry.done.is_set():
-                continue
-            self._take_slot(entry)
-            if entry.running is None:
-                self.spawn(entry.id, self._resume, entry)
-            else:
-                self.spawn(entry.id, self._admit, entry)
-        self._freed.set()
-        self._freed = anyio.Event()
+    def _run(self, entry: Entry) -> None:
+        self.spawn(entry.id, self._resume if entry.running is None else self._admit, entry)
 
     async def _admit(self, entry: Entry) -> None:
         assert entry.running is not None
         if entry.running.execution.status is SagaStatus.NOT_STARTED:
             await entry.running.follow(await entry.running.go_on(None))
 
-    def _broken(self, saga_id: str | None, error: Exception) -> None:
+    def _broken(self, saga_id: str | None, error: BaseException) -> None:
         """A task ended as none should: this saga stops here, and the next opening takes it over."""
         logger.critical("saga %s stops here, and goes on at the next opening: %r", saga_id, error, exc_info=error)
-        entry = None if saga_id is None else self.entries.pop(saga_id, None)
+        entry = None if saga_id is None else self.entries.get(saga_id)
         if entry is not None:
-            entry.fail(error)
-            self._release(entry)
-
-
-def _actor() -> str:
-    """Who asks: the account that this process runs under."""
-    try:
-        return f"{getpass.getuser()} (pid {os.getpid()})"
-    except (OSError, KeyError):
-        return f"uid {os.getuid()} (pid {os.getpid()})"
+            self.give_up(entry, error)

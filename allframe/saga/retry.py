@@ -47,6 +47,11 @@ class Retry:
             delay = self.max_wait
         return delay * (1 + self.jitter * random.uniform(-1, 1))  # noqa: S311 - spreads load, keeps no secret
 
+    @property
+    def longest(self) -> float:
+        """The longest wait that there can be, in seconds."""
+        return self.max_wait * (1 + self.jitter)
+
     def problems(self) -> list[str]:
         """What makes no sense in it, for the rule AF109."""
         problems = []

@@ -13,18 +13,16 @@ import math
 import types
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from typing import Any, Final, TypeVar, get_origin
+from typing import Any, Final
 
 from pydantic import BaseModel
 
 from allframe.errors import Problem
-from allframe.inject import injected_type
-from allframe.saga.context import Unknown
-from allframe.saga.definition import MISSING, Declared, Definition, accepts_unknown, is_context, members, strip
-from allframe.saga.marks import Misplaced, place_of_function
+from allframe.saga.definition import Declared, Definition
+from allframe.saga.marks import CompensationMark, Misplaced
 from allframe.saga.retry import Retry, is_number
 
-__all__ = ["RULES", "check_structure", "check_types"]
+__all__ = ["RULES", "check_structure"]
 
 #: Every rule in one line.
 RULES: Final[dict[str, str]] = {
@@ -55,14 +53,6 @@ def check_structure(definition: Definition) -> list[Problem]:
     return [problem for rule in _STRUCTURE for problem in rule(definition)]
 
 
-def check_types(definition: Definition) -> list[Problem]:
-    """The problems of parameters and their types; every annotation is resolved."""
-    return [problem for rule in _TYPES for problem in rule(definition)]
-
-
-# --- structure -------------------------------------------------------------------------------------------------------
-
-
 def _has_steps(definition: Definition) -> Iterator[Problem]:
     if not definition.steps:
         yield Problem(
@@ -80,7 +70,7 @@ def _name_and_version(definition: Definition) -> Iterator[Problem]:
         yield Problem("AF119", f"Its version is {version!r}. Expected a whole number from 1.", definition.where)
     seen: dict[str, str] = {}
     for step in definition.steps:
-        stored = step.mark.name or step.attribute
+        stored = step.attribute if step.mark.name is None else step.mark.name
         if not _storable_name(stored):
             yield Problem("AF109", f"Step {step.attribute!r} has the name {stored!r}. {_NAME_RULE}", step.where)
         elif stored in seen:
@@ -101,7 +91,7 @@ def _storable_name(name: object) -> bool:
 def _compensations_have_steps(definition: Definition) -> Iterator[Problem]:
     names = [step.attribute for step in definition.steps]
     for undo in definition.compensations:
-        if undo.mark.step in names:
+        if undo.mark.step in names or not undo.mark.step:  # without any name it is AF113
             continue
         near = difflib.get_close_matches(str(undo.mark.step), names, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
@@ -117,7 +107,7 @@ def _one_compensation_a_step(definition: Definition) -> Iterator[Problem]:
     first: dict[str, str] = {}
     for undo in definition.compensations:
         before = first.setdefault(undo.mark.step, undo.attribute)
-        if before != undo.attribute:
+        if before != undo.attribute and undo.mark.step:
             yield Problem(
                 "AF102",
                 f"{before!r} and {undo.attribute!r} both compensate {undo.mark.step!r}. A step is undone once: keep one "
@@ -130,13 +120,14 @@ def _assigned_once(definition: Definition) -> Iterator[Problem]:
     for name, before, after in definition.doubled:
         yield Problem(
             "AF103",
-            f"{name!r} is assigned twice, at {place_of_function(before)} and here, and Python keeps only the second. "
-            "Rename one.",
-            place_of_function(after),
+            f"{name!r} is assigned twice, at {before} and here, and Python keeps only the second. Rename one.",
+            after,
         )
 
 
 def _every_effect_can_be_undone(definition: Definition) -> Iterator[Problem]:
+    if any(not undo.mark.step for undo in definition.compensations):
+        return  # it says no step's name (AF113), and may be the one that is missing
     pivot = definition.pivot
     for i, step in enumerate(definition.steps):
         reversible = step.mark.readonly or definition.compensation_of(step.attribute) is not None
@@ -162,17 +153,13 @@ def _options_make_sense(definition: Definition) -> Iterator[Problem]:
         if isinstance(mark.retry, Retry):
             for problem in mark.retry.problems():
                 yield Problem("AF109", f"{declared.attribute!r} has a Retry whose {problem}.", declared.where)
-        elif mark.retry is not None or mark_is_compensation(mark):
+        elif mark.retry is not None or isinstance(mark, CompensationMark):
             text = f"{declared.attribute!r} has retry={mark.retry!r}. Expected a Retry, such as Retry(attempts=3)."
             yield Problem("AF109", text, declared.where)
     for undo in definition.compensations:
         if undo.mark.if_unknown not in ("call", "fail"):
             text = f"{undo.attribute!r} has if_unknown={undo.mark.if_unknown!r}. Expected 'call' or 'fail'."
             yield Problem("AF109", text, undo.where)
-
-
-def mark_is_compensation(mark: object) -> bool:
-    return hasattr(mark, "if_unknown")
 
 
 def _one_pivot(definition: Definition) -> Iterator[Problem]:
@@ -215,7 +202,9 @@ def _steps_are_async_methods(definition: Definition) -> Iterator[Problem]:
 def _misshapen(declared: Declared[Any]) -> Iterator[str]:
     value = declared.value
     thing = value.thing if isinstance(value, Misplaced) else value
-    if isinstance(thing, staticmethod | classmethod):
+    if isinstance(value, Misplaced) and value.text:
+        yield value.text
+    elif isinstance(thing, staticmethod | classmethod):
         yield f"is a {type(thing).__name__}. Make it an ordinary method: a step works on its saga's input."
     elif isinstance(thing, functools.partial | types.MethodType):
         kind = "partial" if isinstance(thing, functools.partial) else "bound method"
@@ -246,7 +235,7 @@ def _misshapen_parameters(declared: Declared[Any]) -> Iterator[str]:
 def _names_are_distinct(definition: Definition) -> Iterator[Problem]:
     for declared in definition.functions:
         if declared.attribute in definition.fields:
-            kind = "compensation" if mark_is_compensation(declared.mark) else "step"
+            kind = "compensation" if isinstance(declared.mark, CompensationMark) else "step"
             text = f"{declared.attribute!r} is a field and a {kind}, and Python keeps only one of them. Rename one."
             yield Problem("AF114", text, declared.where)
     readonly = {step.attribute for step in definition.steps if step.mark.readonly}
@@ -261,139 +250,14 @@ def _names_are_distinct(definition: Definition) -> Iterator[Problem]:
 
 
 def _nothing_is_hidden(definition: Definition) -> Iterator[Problem]:
-    taken = set(dir(BaseModel)) | {"graph", "saga_name", "saga_version"}
+    taken = {*dir(BaseModel), "graph", "saga_name", "saga_version"}
     for declared in definition.functions:
         if declared.attribute in taken:
-            kind = "compensation" if mark_is_compensation(declared.mark) else "step"
+            kind = "compensation" if isinstance(declared.mark, CompensationMark) else "step"
             text = (
                 f"The {kind} {declared.attribute!r} hides Saga.{declared.attribute}, which every saga has. Rename it."
             )
             yield Problem("AF115", text, declared.where)
-
-
-# --- parameters and types --------------------------------------------------------------------------------------------
-
-
-def _parameters_can_be_filled(definition: Definition) -> Iterator[Problem]:
-    for declared, limit in _with_limits(definition):
-        for parameter in declared.parameters:
-            index = definition.step_index(parameter.name)
-            annotation = declared.hint(parameter.name)
-            filled = injected_type(annotation) is not None or is_context(annotation) or parameter.default is not MISSING
-            if index is not None and index >= limit and not filled:
-                yield Problem("AF106", _too_early(definition, declared, index), declared.where)
-            elif index is None and not filled and parameter.kind not in _REPORTED_ELSEWHERE:
-                yield Problem("AF105", _unfillable(definition, declared, parameter, limit), declared.where)
-
-
-_REPORTED_ELSEWHERE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-
-
-def _with_limits(definition: Definition) -> Iterator[tuple[Declared[Any], int]]:
-    """Each function with the number of steps whose output it may take."""
-    for i, step in enumerate(definition.steps):
-        yield step, i
-    for undo in definition.compensations:
-        index = definition.step_index(undo.mark.step)
-        if index is not None:
-            yield undo, index + 1
-
-
-def _too_early(definition: Definition, declared: Declared[Any], index: int) -> str:
-    wanted = definition.steps[index].attribute
-    if wanted == declared.attribute:
-        return f"{declared.attribute!r} takes its own output. Rename the parameter."
-    if mark_is_compensation(declared.mark):
-        return (
-            f"{declared.attribute!r} takes the output of {wanted!r}, which runs after {declared.mark.step!r}, the step "
-            f"that it undoes: by then {wanted!r} is undone, or never ran. Take outputs of {declared.mark.step!r} or of "
-            "earlier steps."
-        )
-    return (
-        f"{declared.attribute!r} takes the output of {wanted!r}, which runs after it. Move {wanted!r} above it, or "
-        "rename the parameter."
-    )
-
-
-def _unfillable(definition: Definition, declared: Declared[Any], parameter: inspect.Parameter, limit: int) -> str:
-    earlier = [step.attribute for step in definition.steps[:limit]]
-    near = difflib.get_close_matches(parameter.name, earlier, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    annotation = declared.hint(parameter.name)
-    if parameter.name in definition.fields:
-        hint = f" It is a field of the saga: read self.{parameter.name}."
-    elif not near and isinstance(strip(annotation), type) and annotation is not MISSING:
-        hint = f" To be given an object, annotate it Inject[{strip(annotation).__name__}]."
-    return (
-        f"Nothing fills the parameter {parameter.name!r} of {declared.attribute!r}. A parameter is the name of an earlier "
-        f"step ({', '.join(earlier) or 'there is none'}), or is annotated StepContext or Inject[...].{hint}"
-    )
-
-
-def _types_fit(definition: Definition) -> Iterator[Problem]:
-    for declared, limit in _with_limits(definition):
-        for parameter in declared.parameters:
-            index = definition.step_index(parameter.name)
-            if index is None or index >= limit:
-                continue
-            step = definition.steps[index]
-            consumed = declared.hint(parameter.name)
-            if can_be(step.returns, consumed):
-                continue
-            yield Problem(
-                "AF107",
-                f"{declared.attribute!r} takes {parameter.name!r} as {_show(consumed)}, but {step.attribute!r} returns "
-                f"{_show(step.returns)}. Annotate both alike.",
-                declared.where,
-            )
-
-
-def can_be(produced: Any, consumed: Any) -> bool:
-    """Whether a value of ``produced`` can be one of ``consumed``; what cannot be decided, can."""
-    consumers = [member for member in members(consumed) if member is not Unknown]
-    return any(_may_be(made, taken) for made in members(produced) for taken in consumers)
-
-
-def _may_be(made: Any, taken: Any) -> bool:
-    if any(side in (Any, object, MISSING) or isinstance(side, TypeVar) for side in (made, taken)):
-        return True
-    if made == taken:
-        return True
-    if not all(isinstance(side, type) and get_origin(side) is None for side in (made, taken)):
-        return True
-    if (made, taken) in ((int, float), (int, complex), (float, complex)):
-        return True
-    try:
-        return issubclass(made, taken) or issubclass(taken, made)
-    except TypeError:  # a Protocol that cannot be asked
-        return True
-
-
-def _unknown_is_accepted(definition: Definition) -> Iterator[Problem]:
-    for undo in definition.compensations:
-        index = definition.step_index(undo.mark.step)
-        if index is None or undo.mark.if_unknown == "fail" or definition.steps[index].mark.readonly:
-            continue
-        step = definition.steps[index]
-        for parameter in undo.parameters:
-            annotation = undo.hint(parameter.name)
-            if parameter.name != step.attribute or accepts_unknown(annotation):
-                continue
-            yield Problem(
-                "AF116",
-                f"{undo.attribute!r} demands the output of {step.attribute!r}, but after a timeout or a crash nobody has "
-                f"it. Write `{parameter.name}: {_show(annotation)} | Unknown` and undo by ctx.forward_key, or accept "
-                'that a person must step in with if_unknown="fail".',
-                undo.where,
-            )
-
-
-def _show(annotation: Any) -> str:
-    if annotation is MISSING:
-        return "something without an annotation"
-    if annotation in (None, type(None)):
-        return "None"
-    return annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")
 
 
 _STRUCTURE: tuple[Callable[[Definition], Iterator[Problem]], ...] = (
@@ -408,9 +272,4 @@ _STRUCTURE: tuple[Callable[[Definition], Iterator[Problem]], ...] = (
     _steps_are_async_methods,
     _names_are_distinct,
     _nothing_is_hidden,
-)
-_TYPES: tuple[Callable[[Definition], Iterator[Problem]], ...] = (
-    _parameters_can_be_filled,
-    _types_fit,
-    _unknown_is_accepted,
 )

@@ -48,6 +48,7 @@ from allframe.saga.records import (
     encode,
     saga_stream,
 )
+from allframe.saga.retry import Retry
 
 __all__ = ["Engine", "RunningSaga", "digest_of", "persist"]
 
@@ -161,7 +162,9 @@ class RunningSaga:
                 return []
             self._check_cancel()
             now = self._now()
-            records, moves = execution.decide(CancelRequested(reason=reason, actor=actor), now)
+            records, moves = execution.decide(
+                CancelRequested(reason=reason, actor=actor), now, leaving=self.engine.leaving
+            )
             await self._write(records, now)
             for step in execution.running:
                 if step not in self.graph.plan.forward_only and step in self._attempts:
@@ -188,7 +191,9 @@ class RunningSaga:
                     saga_id=self.id,
                 )
             now = self._now()
-            records, moves = self.execution.decide(RetryRequested(reason=reason, actor=actor), now)
+            records, moves = self.execution.decide(
+                RetryRequested(reason=reason, actor=actor), now, leaving=self.engine.leaving
+            )
             await self._write(records, now)
         return moves
 
@@ -238,19 +243,24 @@ class RunningSaga:
             return self.engine.leaving or (forward and self.execution.turning_back)
 
         if move.at is not None and not is_off():
-            await self._wait(move.at)
+            await self._wait(move)
         if not forward:
             return None if is_off() else await self._compensate(move.step)
         if is_off():
             return Ended(StepNotBegun(step=self._name(move.step), attempt=self.execution.steps[move.step].attempts))
         return await self._run(move.step)
 
-    async def _wait(self, at: int) -> None:
-        """Sleep until ``at``, or until something changes."""
+    async def _wait(self, move: Run | Compensate) -> None:
+        """Sleep until the move is due, or until something changes."""
+        assert move.at is not None
+        step = self.graph.steps[move.step]
+        part = step if isinstance(move, Run) else step.compensation
+        # What was stored is wall time, and a clock that was set back must not make a second last a day.
+        longest = ((part and part.retry) or Retry()).longest
         alarm = anyio.Event()
         self._alarms.add(alarm)
         try:
-            with anyio.move_on_after((at - self._now()) / 1e6):
+            with anyio.move_on_after(min((move.at - self._now()) / 1e6, longest)):
                 await alarm.wait()
         finally:
             self._alarms.discard(alarm)
@@ -329,19 +339,21 @@ class RunningSaga:
         """Write how a move ended and what begins; returns what to perform next."""
         async with self._lock:
             execution, record, now = self.execution, ended.record, self._now()
-            if ended.retry_in is not None:
+            if ended.retry is not None:
                 assert isinstance(record, StepFailed | StepUnknown | StepNotCompensated)
+                delay = ended.retry.delay(execution.tries(record))
                 if execution.may_retry(record):
-                    record = dataclasses.replace(record, next_at=now + int(ended.retry_in * 1e6))
+                    record = dataclasses.replace(record, next_at=now + int(delay * 1e6))
             undecided = not execution.turning_back
             if isinstance(record, StepSucceeded):
                 self.outputs[self.graph.plan.index[record.step]] = ended.value
             records, moves = execution.decide(record, now, leaving=self.engine.leaving)
-            if (undecided and execution.turning_back) or execution.status is SagaStatus.FAILED:
+            stuck = execution.status in (SagaStatus.FAILED, SagaStatus.BLOCKED)
+            if stuck or (undecided and execution.turning_back):
                 self.error = ended.error
-            await self._write(records, now, ended.writes)
             if self.events is not None:
                 self.events += ended.events
+            await self._write(records, now, ended.writes)
         return moves
 
     async def _write(

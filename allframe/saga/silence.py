@@ -234,8 +234,8 @@ def _by_doubt(error: BaseException) -> _Says:
 _NOTHING = """
     builtins.BaseException builtins.ConnectionError builtins.MemoryError builtins.RecursionError
 
-    allframe.errors.AlreadyExecuting allframe.errors.CompensationFailed allframe.errors.OrchestratorClosed
-    allframe.errors.SagaAbandoned allframe.errors.SagaBlocked allframe.saga.context.EffectUnknown
+    allframe.AlreadyExecuting allframe.CompensationFailed allframe.OrchestratorClosed
+    allframe.SagaAbandoned allframe.SagaBlocked allframe.EffectUnknown
 
     asyncio.exceptions.IncompleteReadError asyncio.exceptions.LimitOverrunError concurrent.futures._base.BrokenExecutor
     http.client.BadStatusLine http.client.IncompleteRead http.client.LineTooLong http.client.UnknownProtocol
@@ -288,7 +288,7 @@ _WORDS: dict[str, _Says | _Reader] = {
     "builtins.OSError": _by_errno,
     "builtins.Exception": _by_response,
     "aiohttp.client_exceptions.ClientResponseError": _by_status("status"),
-    "allframe.errors.StoreUnavailable": _by_doubt,
+    "allframe.StoreUnavailable": _by_doubt,
     "asyncpg.exceptions._base.PostgresError": _by_sqlstate("sqlstate", _Says.NOTHING),
     "botocore.exceptions.ClientError": _by_status("response", "ResponseMetadata", "HTTPStatusCode"),
     "grpc.RpcError": _by_grpc_code,

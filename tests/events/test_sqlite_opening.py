@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import stat
+import tempfile
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from textwrap import dedent
@@ -238,9 +241,9 @@ async def test_dying_while_the_store_is_made_leaves_a_place_where_one_can_be_mad
 
 
 @needs_root
-def test_a_folder_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_says_so(public_folder: Path) -> None:
     printed = as_nobody(
-        tmp_path,
+        public_folder,
         """
         async def main():
             try:
@@ -256,27 +259,55 @@ def test_a_folder_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     assert "?mode=ro" in printed
 
 
+@needs_root
+def test_a_folder_that_cannot_be_entered_says_so(public_folder: Path) -> None:
+    public_folder.chmod(0o700)
+
+    printed = as_nobody(
+        public_folder,
+        """
+        async def main():
+            for readonly in (False, True):
+                try:
+                    await SqliteBackend(sys.argv[1], readonly=readonly).open()
+                except StoreUnavailable as error:
+                    say(error)
+
+        anyio.run(main)
+        """,
+    )
+
+    expected = f"{public_folder}/store.db cannot be looked at: Permission denied. See that this user may."
+    assert printed.splitlines() == [expected] * 2
+
+
+@pytest.fixture
+def public_folder() -> Iterator[Path]:
+    """A folder that everybody may enter and only its owner may write; pytest closes its own to others."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
 def as_nobody(folder: Path, program: str) -> str:
-    """What a program prints that is given a store in a folder that it can't write."""
-    for place in (folder, *folder.parents):
-        if place.stat().st_uid == os.getuid() and place != Path("/"):
-            place.chmod(place.stat().st_mode | 0o055)
+    """What a program prints that runs as a user who owns nothing, and is given the path of a store in ``folder``."""
     # Only after the imports: the interpreter may stand where nobody else can read.
     become = "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
     return outside.run(become + dedent(program), folder / "store.db")
 
 
 @needs_root
-async def test_a_store_in_a_folder_that_cannot_be_written_can_be_looked_at(tmp_path: Path) -> None:
-    backend = SqliteBackend(tmp_path / "store.db")
+async def test_a_store_in_a_folder_that_cannot_be_written_can_be_looked_at(public_folder: Path) -> None:
+    backend = SqliteBackend(public_folder / "store.db")
     await backend.open()
     await backend.commit(Commit((write("a", count=3), write("b"))))
     await backend.close()
-    (tmp_path / "store.db").chmod(0o644)
-    before = snapshot(tmp_path)
+    (public_folder / "store.db").chmod(0o644)
+    before = snapshot(public_folder)
 
     printed = as_nobody(
-        tmp_path,
+        public_folder,
         """
         async def main():
             backend = SqliteBackend(sys.argv[1], readonly=True)
@@ -289,7 +320,7 @@ async def test_a_store_in_a_folder_that_cannot_be_written_can_be_looked_at(tmp_p
     )
 
     assert printed == "4 False\n"
-    assert snapshot(tmp_path) == before
+    assert snapshot(public_folder) == before
 
 
 async def test_what_was_opened_for_looking_refuses_to_write(tmp_path: Path) -> None:

@@ -87,9 +87,7 @@ async def test_a_cancelled_saga_tells_so_live_and_from_its_records(home: Home) -
             await orchestrator.execute(Trip(), id="t")
 
     assert facts(again.value) == facts(errors[0])
-    assert str(again.value) == (
-        "Trip 't' was cancelled: it rains. Rolled back: second, first. Nothing is left of it."
-    )
+    assert str(again.value) == ("Trip 't' was cancelled: it rains. Rolled back: second, first. Nothing is left of it.")
     assert (again.value.reason, again.value.saga_id, again.value.step_name) == ("it rains", "t", None)
 
 

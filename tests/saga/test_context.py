@@ -84,13 +84,14 @@ def test_only_events_are_emitted(context: StepContext, thing: Any) -> None:
     assert context.emitted == ()
 
 
-@pytest.mark.parametrize("stream", ["$saga/transfer-100", "$", ""])
-def test_streams_of_our_own_cannot_be_written(context: StepContext, stream: str) -> None:
+@pytest.mark.parametrize("stream", ["$saga/transfer-100", "$", "", "a\0b"])
+def test_streams_of_our_own_and_what_is_no_name_cannot_be_written(context: StepContext, stream: str) -> None:
     with pytest.raises(PayloadError) as refusal:
         context.emit(Sent(number=1), stream=stream)
 
     assert str(refusal.value) == (
-        f"Stream {stream!r} cannot be written: names that begin with '$' are allframe's own."
+        f"Stream {stream!r} cannot be written: a name is Unicode text without a NUL character, and those that begin with "
+        "'$' are allframe's own."
     )
     assert context.emitted == ()
 

@@ -89,7 +89,7 @@ def test_a_step_stays_an_ordinary_method() -> None:
 
     assert run(saga.debit(Bank(), ctx)) == Debited(account="A")
     assert run(saga.credit(Debited(account="B"), text="x")) == "B x"
-    assert run(saga.refund(Debited(account="A"), bank=Bank(), ctx=ctx)) is None  # type: ignore[func-returns-value]
+    assert run(saga.refund(Debited(account="A"), bank=Bank(), ctx=ctx)) is None
     assert run(Transfer.debit(saga, Bank(), ctx)) == Debited(account="A")
 
 
@@ -131,6 +131,16 @@ def test_one_function_decorated_twice_is_two_steps() -> None:
         second = step(timeout=2, readonly=True)(work)
 
     assert [(one.attribute, one.timeout) for one in Twice.graph.steps] == [("first", 1), ("second", 2)]
+
+
+def test_a_method_may_be_marked_after_it_was_written() -> None:
+    class Later(Saga, name="test_declare.later"):
+        async def only(self) -> int:
+            return 1
+
+        only = step(readonly=True)(only)
+
+    assert [one.attribute for one in Later.graph.steps] == ["only"]
 
 
 def test_a_step_may_close_over_names_and_call_super() -> None:
@@ -357,7 +367,8 @@ def test_a_computed_field_does_not_stand_in_the_way() -> None:
     class Computed(Saga, name="test_declare.computed"):
         side: int
 
-        @computed_field
+        @computed_field  # type: ignore[prop-decorator]
+        @property
         def area(self) -> int:
             return self.side**2
 
@@ -429,7 +440,7 @@ def test_the_config_can_be_extended() -> None:
 
 
 def test_fields_and_validators_of_a_plain_model_are_inherited() -> None:
-    class FromMixin(Mixed, Saga, name="test_declare.from_mixin"):
+    class FromMixin(Mixed, Saga, name="test_declare.from_mixin"):  # type: ignore[misc]
         number: int = 0
 
         @step(readonly=True)
@@ -507,6 +518,15 @@ def test_an_override_that_cannot_be_a_step_is_refused() -> None:
                 return 10
 
 
+def test_a_class_variable_in_the_place_of_an_inherited_step_is_refused() -> None:
+    with pytest.raises(DefinitionError, match=r"AF113.*\n.*'first' is int 3\. Expected an async method\.") as refusal:
+
+        class Hiding(Base):
+            first: ClassVar[int] = 3  # type: ignore[assignment]
+
+    assert [problem.rule for problem in refusal.value.problems] == ["AF113"]
+
+
 def test_a_field_that_hides_an_inherited_step_is_refused() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydantic says the same, less clearly
@@ -568,7 +588,7 @@ def test_a_generic_saga_works_as_it_is_and_parametrised() -> None:
     assert GenericSaga[int].graph.steps[0].attribute == "give"
     assert stored(GenericSaga[Decimal](content=Decimal("1.10"))).content == Decimal("1.10")
     with pytest.raises(ValidationError):
-        GenericSaga[int](content="x")
+        GenericSaga[int](content="x")  # type: ignore[arg-type]
 
 
 def test_a_generic_saga_can_be_local() -> None:
@@ -582,6 +602,30 @@ def test_a_generic_saga_can_be_local() -> None:
             return self.content
 
     assert run(Local[int](content=3).give()) == 3
+    assert Local[int].graph.steps[0].attribute == "give"
+
+
+def test_a_parametrised_saga_has_the_types_that_it_was_given() -> None:
+    U = TypeVar("U")
+
+    class Listed(Saga, Generic[U], name="test_declare.listed", version=3):
+        content: U
+
+        @step(readonly=True)
+        async def give(self) -> list[U]:
+            return [self.content]
+
+        @step(readonly=True)
+        async def take(self, give: list[U]) -> U:
+            return give[0]
+
+    class Inherited(Listed[Decimal], name="test_declare.listed_decimals"):
+        pass
+
+    for saga in (Listed[Decimal], Inherited):
+        assert [one.output.annotation for one in saga.graph.steps] == [list[Decimal], Decimal]
+    assert (Listed[Decimal].saga_name, Listed[Decimal].saga_version) == ("test_declare.listed[Decimal]", 3)
+    assert (Inherited.saga_name, Inherited.saga_version) == ("test_declare.listed_decimals", 1)
 
 
 # --- class keywords --------------------------------------------------------------------------------------------------
@@ -599,7 +643,7 @@ def test_without_keywords_it_is_stored_by_the_name_of_its_class() -> None:
 def test_a_class_keyword_that_does_not_exist_is_named_with_those_that_do(keyword: str) -> None:
     with pytest.raises((TypeError, DefinitionError)) as refusal:
 
-        class Misspelled(Saga, **{keyword: 1}):  # type: ignore[call-arg]
+        class Misspelled(Saga, **{keyword: 1}):
             @step(readonly=True)
             async def only(self) -> None: ...
 
@@ -612,19 +656,19 @@ def test_an_option_that_does_not_exist_is_a_type_error(keyword: str) -> None:
     with pytest.raises(TypeError, match=keyword):
         step(**{keyword: 1})  # type: ignore[call-overload]
     with pytest.raises(TypeError, match=keyword):
-        compensates("a", **{keyword: 1})  # type: ignore[call-overload]
+        compensates("a", **{keyword: 1})  # type: ignore[arg-type]
 
 
 def test_a_name_given_by_position_says_how_to_give_it() -> None:
     with pytest.raises((TypeError, DefinitionError), match="name="):
 
         class Positional(Saga):
-            @step("debit-money")  # type: ignore[call-overload]
+            @step("debit-money")  # type: ignore[call-overload, untyped-decorator]
             async def debit(self) -> None: ...
 
 
 def test_saga_itself_has_no_graph() -> None:
-    with pytest.raises(AttributeError, match="subclass it"):
+    with pytest.raises(DefinitionError, match=r"AF111.*\n.*subclass it"):
         _ = Saga.graph
 
 
@@ -684,7 +728,9 @@ def test_two_classes_with_one_stored_name_are_refused_with_both_places_when_they
         SAGAS.find("test_declare.shared", 1)
 
     assert "AF119" in str(refusal.value)
-    assert f"{__file__} ({One.__qualname__}) and {__file__} ({Two.__qualname__})" in str(refusal.value)
+    start = inspect.currentframe().f_code.co_firstlineno  # type: ignore[union-attr]
+    places = f"{__file__}:{start + 1} ({One.__qualname__}) and {__file__}:{start + 5} ({Two.__qualname__})"
+    assert places in str(refusal.value)
 
 
 def test_two_versions_of_one_name_are_two_sagas() -> None:

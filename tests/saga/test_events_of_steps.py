@@ -61,9 +61,7 @@ class Transfer(Saga, name="events_of_steps.Transfer"):
         return output
 
     @compensates("debit", timeout=10)
-    async def refund(
-        self, debit: Moved | list[Event] | None | Unknown, world: Inject[World], ctx: StepContext
-    ) -> Any:
+    async def refund(self, debit: Moved | list[Event] | Unknown | None, world: Inject[World], ctx: StepContext) -> Any:
         return await world.undo(ctx, debit)
 
     @step(timeout=10)
@@ -77,9 +75,7 @@ class Transfer(Saga, name="events_of_steps.Transfer"):
 
 async def stored(home: Home) -> list[tuple[str, str, Event]]:
     """Everything but allframe's own: stream, the step that the metadata names, the event."""
-    return [
-        (recorded.stream, recorded.metadata["step"], recorded.event) async for recorded in home.store.read_all()
-    ]
+    return [(recorded.stream, recorded.metadata["step"], recorded.event) async for recorded in home.store.read_all()]
 
 
 async def assert_same_after_reopening(home: Home, events: list[Event]) -> None:
@@ -163,6 +159,28 @@ async def test_events_stand_right_before_the_record_of_their_step(home: Home) ->
     ]
     assert rows[2].recorded_at == rows[4].recorded_at
     assert rows[2].metadata == {"saga": "t", "step": "debit"}
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["not the first", "the only one"])
+async def test_what_the_last_record_emits_is_in_the_outcome(home: Home, before: bool) -> None:
+    home.world.tell("debit", home.world.returns(Moved(account="A") if before else None))
+    home.world.tell("credit", home.world.returns(Noted(text="done")))
+    async with home.orchestrator() as orchestrator:
+        outcome = await orchestrator.execute(Transfer(), id="t")
+
+    assert outcome.events == [*([Moved(account="A")] if before else []), Noted(text="done")]
+    await assert_same_after_reopening(home, outcome.events)
+
+
+async def test_what_the_last_compensation_emits_is_in_the_outcome(home: Home) -> None:
+    home.world.tell("debit", home.world.returns(None))
+    home.world.tell("credit", home.world.raises(Refused("no")))
+    home.world.tell("undo debit", home.world.returns(Noted(text="undone")))
+    async with home.orchestrator() as orchestrator:
+        outcome = await (await orchestrator.start(Transfer(), id="t")).outcome()
+
+    assert outcome.events == [Noted(text="undone")]
+    await assert_same_after_reopening(home, outcome.events)
 
 
 async def test_nothing_is_seen_of_an_event_before_its_step_succeeded(home: Home) -> None:
@@ -340,7 +358,11 @@ async def test_a_stream_that_no_database_can_hold_does_not_strand_the_saga(home:
 @pytest.mark.parametrize(
     ("event", "stream", "said"),
     [
-        (Noted(text="x"), "$saga/t", "Stream '$saga/t' cannot be written: names that begin with '$' are allframe's own."),
+        (
+            Noted(text="x"),
+            "$saga/t",
+            "Stream '$saga/t' cannot be written",
+        ),
         (Noted(text="x"), "", "Stream '' cannot be written"),
         ("no event", None, "emit() takes an Event, found str."),
     ],

@@ -161,7 +161,7 @@ class Paper:
         return self.commits[-1]
 
     @property
-    def status(self) -> SagaStatus:
+    def status(self) -> str:
         return self.execution.status
 
     @property
@@ -261,7 +261,7 @@ def test_branches_go_on_without_each_other() -> None:
 
 def test_a_queued_saga_begins_with_a_record_of_its_own() -> None:
     paper = Paper(line("a"), begin=False)
-    assert paper.status is SagaStatus.NOT_STARTED
+    assert paper.status == "not_started"
 
     paper.ended(None)
 
@@ -585,8 +585,10 @@ AFTER = {"compensated": False, "attempts": 2}
 
 def past_pivot(*names: str, **promises: dict[str, Any]) -> Plan:
     """``a``, the pivot ``p``, and ``names``."""
-    defaults = {"p": PIVOT, **{name: AFTER for name in names}}
-    return line("a", "p", *names, **{name: defaults.get(name, {}) | promises.get(name, {}) for name in ("a", "p", *names)})
+    defaults: dict[str, dict[str, Any]] = {"p": PIVOT, **dict.fromkeys(names, AFTER)}
+    return line(
+        "a", "p", *names, **{name: defaults.get(name, {}) | promises.get(name, {}) for name in ("a", "p", *names)}
+    )
 
 
 def test_a_pivot_that_left_no_effect_is_rolled_back_past() -> None:
@@ -626,7 +628,7 @@ def test_a_pivot_in_doubt_waits_for_a_person() -> None:
     blocked = paper.last[-1]
     assert isinstance(blocked, SagaBlocked)
     assert (blocked.kind, blocked.step, blocked.epoch) == (BlockedKind.STEP, "p", 1)
-    assert blocked.reason == "Step 'p' can only go forward, and ended unknown (silence) after 1 attempts."
+    assert blocked.reason == "Step 'p' can only go forward, and ended unknown (silence) after 1 attempt."
     assert paper.execution.committed
 
 
@@ -657,7 +659,7 @@ def test_after_the_pivot_a_step_that_is_out_of_attempts_waits_for_a_person(endin
 
 def test_what_is_stuck_is_tried_again_with_fresh_attempts() -> None:
     paper = Paper(past_pivot("z")).ended(ok("a"), ok("p"), failed("z", next_at=5), failed("z", 2))
-    assert paper.status is SagaStatus.BLOCKED
+    assert paper.status == "blocked"
 
     paper.ended(RETRY)
 
@@ -830,24 +832,14 @@ def test_an_open_attempt_is_run_again_after_a_crash_outside_its_attempts() -> No
     assert paper.execution.epoch == 3
 
 
-def test_an_attempt_that_still_waited_when_the_process_died_is_announced_again_and_certain() -> None:
-    paper = Paper(line("a", a={"attempts": 2})).ended(failed("a", next_at=500))
-
-    paper.crash(at=499)
-
-    assert paper.moves == [Run(0, 500)]
-    state = paper.execution.steps[0]
-    assert (state.attempts, state.unknown) == (2, None)
-    assert paper.ended(failed("a", 2)).phase("a") is Phase.NO_EFFECT
-
-
-@pytest.mark.parametrize("at", [500, 501])
-def test_an_attempt_that_was_due_when_the_process_died_may_have_begun(at: int) -> None:
+@pytest.mark.parametrize("at", [499, 500, 501])
+def test_an_attempt_that_waited_when_the_process_died_may_have_begun_and_the_wait_goes_on(at: int) -> None:
+    """Only a clock could tell that it had not begun, and clocks go wrong."""
     paper = Paper(line("a", a={"attempts": 2})).ended(failed("a", next_at=500))
 
     paper.crash(at=at)
 
-    assert paper.moves == [Run(0)]
+    assert paper.moves == [Run(0, 500)]
     state = paper.execution.steps[0]
     assert (state.attempts, state.unknown) == (3, UnknownReason.CRASH)
 
@@ -859,10 +851,10 @@ def test_an_open_attempt_of_a_saga_that_turns_back_is_undone_after_a_crash() -> 
     assert paper.undo_all() == ["b1"]
 
 
-def test_a_waiting_attempt_of_a_cancelled_saga_left_no_effect_after_a_crash() -> None:
+def test_a_waiting_attempt_of_a_cancelled_saga_may_have_begun_before_a_crash() -> None:
     paper = Paper(line("a", "b", b={"attempts": 3})).ended(ok("a"), failed("b", next_at=500), CANCEL).crash(at=400)
 
-    assert paper.undo_all() == ["a"]
+    assert paper.undo_all() == ["b", "a"]
 
 
 def test_a_compensation_is_tried_again_after_a_crash() -> None:
@@ -954,12 +946,12 @@ def test_what_waits_for_a_person_waits_on_when_it_is_recovered(ending: Record) -
 def test_a_failed_rollback_is_tried_again_with_fresh_attempts() -> None:
     plan = line("a", "b", "c", b={"compensation_attempts": 2})
     paper = Paper(plan).ended(ok("a"), ok("b"), failed("c"), not_undone("b", next_at=9), not_undone("b", 2))
-    assert paper.status is SagaStatus.FAILED
+    assert paper.status == "failed"
 
     paper.ended(RETRY)
 
     assert paper.last == [dataclasses.replace(RETRY, compensates="b")]
-    assert paper.status is SagaStatus.COMPENSATING
+    assert paper.status == "compensating"
     assert paper.execution.uncompensated == ()
     assert paper.execution.may_retry(not_undone("b", 3))
     assert paper.undo_all() == ["b", "a"]
@@ -992,11 +984,21 @@ def test_a_failed_rollback_fails_again_and_is_tried_again() -> None:
 # --- the picture -----------------------------------------------------------------------------------------------------
 
 ARROWS: list[tuple[SagaStatus, SagaStatus, Callable[[], Paper], list[Record]]] = [
-    (SagaStatus.NOT_STARTED, SagaStatus.EXECUTING, lambda: Paper(line("a"), begin=False), [SagaAdmitted(starts=("a",))]),
+    (
+        SagaStatus.NOT_STARTED,
+        SagaStatus.EXECUTING,
+        lambda: Paper(line("a"), begin=False),
+        [SagaAdmitted(starts=("a",))],
+    ),
     (SagaStatus.NOT_STARTED, SagaStatus.COMPENSATED, lambda: Paper(line("a"), begin=False), [CANCEL]),
     (SagaStatus.EXECUTING, SagaStatus.COMPLETED, lambda: Paper(line("a")), [ok("a")]),
     (SagaStatus.EXECUTING, SagaStatus.COMPENSATING, lambda: Paper(line("a", "b")).ended(ok("a")), [failed("b")]),
-    (SagaStatus.EXECUTING, SagaStatus.COMPENSATING, lambda: Paper(line("a", "b")).ended(ok("a"), CANCEL), [failed("b")]),
+    (
+        SagaStatus.EXECUTING,
+        SagaStatus.COMPENSATING,
+        lambda: Paper(line("a", "b")).ended(ok("a"), CANCEL),
+        [failed("b")],
+    ),
     (SagaStatus.EXECUTING, SagaStatus.BLOCKED, lambda: Paper(past_pivot("z")).ended(ok("a"), ok("p")), [failed("z")]),
     (
         SagaStatus.BLOCKED,
@@ -1196,14 +1198,16 @@ class Story:
         ]
         if execution.turning_back:
             endings.append(lambda: StepNotBegun(step=name, attempt=attempt))
-        return self.draw(st.sampled_from(endings))()
+        ending: Callable[[], Record] = self.draw(st.sampled_from(endings))
+        return ending()
 
     def _undo_ended(self, step: int) -> Record:
         execution = self.paper.execution
         name, attempt = execution.plan.nodes[step].name, execution.steps[step].undo_attempts
         if self.draw(st.booleans()):
             return undone(name, attempt)
-        return self._again(not_undone(name, attempt))
+        record: Record = self._again(not_undone(name, attempt))
+        return record
 
 
 def check_replay(paper: Paper) -> None:
@@ -1247,7 +1251,7 @@ def check_sense(paper: Paper) -> None:
         assert not execution.turning_back
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_any_sequence_of_outcomes_replays_to_what_was_known_live(data: st.DataObject) -> None:
     story = Story(data.draw(plans()), data.draw)
@@ -1259,7 +1263,7 @@ def test_any_sequence_of_outcomes_replays_to_what_was_known_live(data: st.DataOb
             break
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_every_prefix_of_the_records_says_the_same_whether_folded_at_once_or_one_by_one(data: st.DataObject) -> None:
     story = Story(data.draw(plans()), data.draw)
@@ -1275,7 +1279,7 @@ def test_every_prefix_of_the_records_says_the_same_whether_folded_at_once_or_one
         assert list(at_once.next_moves()) == list(one_by_one.next_moves())
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_a_saga_whose_attempts_all_end_comes_to_rest(data: st.DataObject) -> None:
     story = Story(data.draw(plans()), data.draw)
@@ -1293,9 +1297,7 @@ def test_a_saga_whose_attempts_all_end_comes_to_rest(data: st.DataObject) -> Non
         assert isinstance(move, Run | Compensate)
         name = story.paper.plan.nodes[move.step].name
         state = story.paper.execution.steps[move.step]
-        record: Record = (
-            ok(name, state.attempts) if isinstance(move, Run) else undone(name, state.undo_attempts)
-        )
+        record: Record = ok(name, state.attempts) if isinstance(move, Run) else undone(name, state.undo_attempts)
         story.paper.ended(record)
         story.open += story.paper.moves
 
@@ -1305,7 +1307,7 @@ def test_a_saga_whose_attempts_all_end_comes_to_rest(data: st.DataObject) -> Non
 # --- what begins is announced, once ----------------------------------------------------------------------------------
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_what_begins_stands_in_the_last_record_of_its_commit_and_nowhere_else(data: st.DataObject) -> None:
     story = Story(data.draw(plans()), data.draw)
@@ -1324,19 +1326,21 @@ def test_what_begins_stands_in_the_last_record_of_its_commit_and_nowhere_else(da
 # --- the price of a record -------------------------------------------------------------------------------------------
 
 
-def calls_of(work: Callable[[], Any]) -> int:
-    """How many calls, into Python and into C, ``work`` makes: a count that no other process can disturb."""
+def price_of(work: Callable[[], Any]) -> int:
+    """How many calls and lines ``work`` runs, each turn of a loop counted: no other process can disturb that."""
     count = 0
 
-    def profile(frame: Any, event: str, argument: Any) -> None:
+    def trace(frame: Any, event: str, argument: Any) -> Any:
         nonlocal count
-        count += event in ("call", "c_call")
+        count += 1
+        return trace
 
-    sys.setprofile(profile)
+    before = sys.gettrace()
+    sys.settrace(trace)
     try:
         work()
     finally:
-        sys.setprofile(None)
+        sys.settrace(before)
     return count
 
 
@@ -1377,9 +1381,9 @@ def test_a_record_costs_the_same_in_a_saga_of_any_size(
     small, large = shape(1000), shape(4000)
     papers: list[Paper] = []
 
-    live = [calls_of(lambda plan=plan: papers.append(story(plan))) for plan in (small, large)]  # type: ignore[misc]
+    live = [price_of(lambda plan=plan: papers.append(story(plan))) for plan in (small, large)]  # type: ignore[misc]
     assert [paper.status for paper in papers] == [end, end]
-    replayed = [calls_of(lambda paper=paper: Execution.replay(paper.plan, paper.log)) for paper in papers]  # type: ignore[misc]
+    replayed = [price_of(lambda paper=paper: Execution.replay(paper.plan, paper.log)) for paper in papers]  # type: ignore[misc]
 
     assert live[1] < live[0] * 4 * 1.1
     assert replayed[1] < replayed[0] * 4 * 1.1
@@ -1396,3 +1400,11 @@ def test_a_fan_of_a_thousand_steps_begins_in_one_record() -> None:
 
     assert starts[0] == tuple(f"leaf{i}" for i in range(1, 1001))
     assert starts[1:] == [()] * 999 + [("join",), ()]
+
+
+def test_a_step_to_be_retried_that_may_have_taken_effect_is_undone_when_the_saga_turns_back() -> None:
+    """The retry was not announced, for the orchestrator left; then somebody cancelled the saga."""
+    paper = Paper(line("a", "b", b={"attempts": 3})).ended(ok("a"))
+    paper.ended(unknown("b", next_at=500), leaving=True)
+
+    assert paper.ended(CANCEL).undo_all() == ["b", "a"]

@@ -50,7 +50,7 @@ class Errand(Saga, name="errand"):
         await world.do(ctx)
 
     @compensates("go", retry=Retry(attempts=1))
-    async def come_back(self, go: None | Unknown, world: Inject[World], ctx: StepContext) -> None:
+    async def come_back(self, go: Unknown | None, world: Inject[World], ctx: StepContext) -> None:
         if self.ending == "failed":
             raise ConnectionError("no way back")
         await world.undo(ctx)
@@ -289,36 +289,36 @@ async def test_history_is_the_newest_end_first(home: Home) -> None:
     assert await home.monitor.get_history() == found
 
 
-@pytest.mark.parametrize(
-    ("filters", "ids"),
-    [
-        ({"status": SagaStatus.COMPLETED}, ["c", "e4", "e0"]),
-        ({"status": "failed"}, ["e6", "e2"]),
-        ({"status": "blocked"}, ["e7", "e3"]),
-        ({"status": "compensated"}, ["e5", "e1"]),
-        ({"status": "abandoned"}, []),
-        ({"status": "executing"}, []),
-        ({"saga": Errand, "status": "completed"}, ["e4", "e0"]),
-        ({"saga": "chore"}, ["c"]),
-        ({"saga": Chore}, ["c"]),
-        ({"saga": "nobody's"}, []),
-        ({"since": NEW_YEAR + timedelta(minutes=6)}, ["c", "e7", "e6"]),
-        ({"since": NEW_YEAR + timedelta(minutes=6), "status": "blocked"}, ["e7"]),
-        ({"since": datetime(2026, 1, 1, 2, 6, tzinfo=timezone(timedelta(hours=2)))}, ["c", "e7", "e6"]),
-        ({"limit": 3}, ["c", "e7", "e6"]),
-        ({"limit": 1, "status": "completed", "saga": "errand"}, ["e4"]),
-        ({"limit": 2, "before": "e6"}, ["e5", "e4"]),
-        ({"before": "e0"}, []),
-        ({"before": "e5", "status": "blocked"}, ["e3"]),
-        ({"before": "nobody"}, []),
-    ],
-    ids=repr,
-)
-async def test_history_can_be_narrowed(home: Home, filters: dict[str, Any], ids: list[str]) -> None:
+#: What narrows the history, and what is left of it.
+FILTERS: list[tuple[dict[str, Any], list[str]]] = [
+    ({"status": SagaStatus.COMPLETED}, ["c", "e4", "e0"]),
+    ({"status": "failed"}, ["e6", "e2"]),
+    ({"status": "blocked"}, ["e7", "e3"]),
+    ({"status": "compensated"}, ["e5", "e1"]),
+    ({"status": "abandoned"}, []),
+    ({"status": "executing"}, []),
+    ({"saga": Errand, "status": "completed"}, ["e4", "e0"]),
+    ({"saga": "chore"}, ["c"]),
+    ({"saga": Chore}, ["c"]),
+    ({"saga": "nobody's"}, []),
+    ({"since": NEW_YEAR + timedelta(minutes=6)}, ["c", "e7", "e6"]),
+    ({"since": NEW_YEAR + timedelta(minutes=6), "status": "blocked"}, ["e7"]),
+    ({"since": datetime(2026, 1, 1, 2, 6, tzinfo=timezone(timedelta(hours=2)))}, ["c", "e7", "e6"]),
+    ({"limit": 3}, ["c", "e7", "e6"]),
+    ({"limit": 1, "status": "completed", "saga": "errand"}, ["e4"]),
+    ({"limit": 2, "before": "e6"}, ["e5", "e4"]),
+    ({"before": "e0"}, []),
+    ({"before": "e5", "status": "blocked"}, ["e3"]),
+    ({"before": "nobody"}, []),
+]
+
+
+async def test_history_can_be_narrowed(home: Home) -> None:
     async with home.orchestrator() as orchestrator:
         await past(home, orchestrator)
         await orchestrator.execute(Chore(), id="c")
-        assert [metadata.id for metadata in await orchestrator.get_history(**filters)] == ids
+        for filters, ids in FILTERS:
+            assert [metadata.id for metadata in await orchestrator.get_history(**filters)] == ids, filters
 
 
 async def test_an_unknown_status_is_a_value_error(home: Home) -> None:

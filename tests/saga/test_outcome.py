@@ -114,8 +114,9 @@ async def test_a_lost_output_says_what_was_wrong_with_it(home: Home) -> None:
 
     assert isinstance(error, StepOutputLost)
     assert str(error) == (
-        "Trip 't', step 'second' (2 of 3), succeeded, but its output is lost: The output of step 'second' cannot be read "
-        "as str: Input should be a valid string. Rolled back: second, first. Nothing is left of it."
+        "Trip 't', step 'second' (2 of 3), succeeded, but its output is lost: The output of step 'second' cannot be "
+        "stored: expected str, found NoneType None (Input should be a valid string). "
+        "Rolled back: second, first. Nothing is left of it."
     )
     assert error.error is not None
     assert error.error.type == "allframe.PayloadError"

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from allframe.errors import PayloadError, StoreFormatError
 from allframe.events.event import Event, decode
@@ -27,7 +27,7 @@ class DebitedTwice(Debited, name="test_outputs.debited_twice"):
 
 
 class Noted(Event, name="test_outputs.noted"):
-    text: str = Field(alias="txt")
+    text: str
 
 
 class Secret(Event, name="test_outputs.secret"):
@@ -41,7 +41,7 @@ class Receipt(BaseModel):
 
 DEBITED = Debited(account="A", amount=Decimal("1.10"))
 TWICE = DebitedTwice(account="B", amount=Decimal(1), second=Decimal(2))
-NOTED = Noted(txt="hello")
+NOTED = Noted(text="hello")
 
 
 def step(annotation: Any) -> Step:
@@ -86,7 +86,7 @@ def step(annotation: Any) -> Step:
             [DEBITED, NOTED],
             "events",
             '[{"type":"test_outputs.debited","version":3,"data":{"account":"A","amount":"1.10"}},'
-            '{"type":"test_outputs.noted","version":1,"data":{"txt":"hello"}}]',
+            '{"type":"test_outputs.noted","version":1,"data":{"text":"hello"}}]',
         ),
     ],
 )
@@ -184,7 +184,7 @@ def test_an_event_whose_class_nobody_could_find_again_is_refused() -> None:
 
     with pytest.raises(PayloadError, match=r"test_outputs\.ambiguous"):
         store_output(step(Event), Second())
-    assert First is not Second
+    assert First.event_name == Second.event_name
 
 
 def test_a_bare_event_is_refused() -> None:
@@ -193,7 +193,7 @@ def test_a_bare_event_is_refused() -> None:
 
 
 def test_large_outputs_are_refused() -> None:
-    half = Noted(txt="x" * (MAX_BYTES // 2))
+    half = Noted(text="x" * (MAX_BYTES // 2))
 
     with pytest.raises(PayloadError, match=r"^The output of step 'debit' is 1,048,\d\d\d bytes of JSON, more than"):
         store_output(step(list[Event]), [half, half])
@@ -242,15 +242,15 @@ def test_events_go_to_the_stream_that_was_named_or_their_own_or_that_of_the_saga
 
 def test_events_are_written_in_the_order_in_which_they_were_emitted() -> None:
     emitted: list[tuple[Event, str | None]] = [
-        (Noted(txt="1"), "a"),
-        (Noted(txt="2"), "a"),
-        (Noted(txt="3"), "b"),
-        (Noted(txt="4"), "a"),
+        (Noted(text="1"), "a"),
+        (Noted(text="2"), "a"),
+        (Noted(text="3"), "b"),
+        (Noted(text="4"), "a"),
     ]
 
     writes = event_writes(emitted, saga_id="transfer-100", step="debit", recorded_at=5)
 
-    rows = [(write.stream, json.loads(row.data)["txt"]) for write in writes for row in write.rows]
+    rows = [(write.stream, json.loads(row.data)["text"]) for write in writes for row in write.rows]
     assert rows == [("a", "1"), ("a", "2"), ("b", "3"), ("a", "4")]
 
 

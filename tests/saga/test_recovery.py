@@ -113,7 +113,7 @@ async def test_what_was_cancelled_before_the_crash_is_rolled_back_with_the_step_
         assert (unknown.reason, unknown.attempts) == (UnknownReason.CRASH, 1)
 
 
-async def test_a_retry_that_was_still_waiting_goes_on_waiting_and_is_the_same_attempt(
+async def test_a_retry_that_was_still_waiting_goes_on_waiting(
     store_url: str, clock: LoopClock, tmp_path: Path
 ) -> None:
     world = World()
@@ -136,7 +136,8 @@ async def test_a_retry_that_was_still_waiting_goes_on_waiting_and_is_the_same_at
 
         assert await finish(image, again, clock) == "completed"
 
-        assert again.log == ["do flight 2", "do car 1"]
+        # Only a clock could tell that attempt 2 had not begun, and clocks go wrong.
+        assert again.log == ["do flight 3", "do car 1"]
         assert times == [pytest.approx(40, abs=1)]
 
 
@@ -387,3 +388,36 @@ async def test_retries_go_on_after_a_crash_for_steps_and_compensations(
             "undo flight 3",
             "undo hotel 1",
         ]
+
+
+async def test_a_wall_clock_that_was_set_back_makes_no_wait_longer_and_no_attempt_unbegun(
+    store_url: str, clock: LoopClock, tmp_path: Path
+) -> None:
+    world = World()
+    world.fail_in("do flight", ConnectionError("gone"), times=1)
+    reached = anyio.Event()
+
+    async def note(ctx: Any) -> None:
+        if ctx.attempt == 1:
+            raise ConnectionError("gone")
+        reached.set()
+        await anyio.sleep_forever()
+
+    world.hooks["do flight"] = note
+    async with EventStore(store_url) as store:
+        async with SagaOrchestrator(store, provide={World: world}, clock=clock, grace=0) as orchestrator:
+            await orchestrator.start(Journey(), id="trip-1")
+            await reached.wait()
+            image = crash_image(store, tmp_path)
+    clock.shift(days=-1)
+    async with image:
+        again = World()
+        again.fail_in("do flight", ValueError("no"))
+        began = anyio.current_time()
+        async with SagaOrchestrator(image, provide={World: again}, clock=clock) as orchestrator:
+            handle = await orchestrator.start(Journey(), id="trip-1")
+            assert (await handle.outcome()).status == "compensated"
+
+        assert anyio.current_time() - began < 100
+        assert again.log == ["do flight 3", "undo flight 1", "undo hotel 1"]
+        assert isinstance(again.undone["flight"], Unknown)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import anyio
@@ -22,7 +23,7 @@ UNDONE_ALL = ["undo second", "undo first"]
 def waits(home: Home, entry: str) -> list[float]:
     """Seconds from one attempt to the next."""
     times = [time for note, time in zip(home.world.journal, home.world.times, strict=True) if note == entry]
-    return [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    return [later - earlier for earlier, later in pairwise(times)]
 
 
 async def test_without_a_retry_there_is_one_attempt(home: Home) -> None:

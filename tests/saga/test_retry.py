@@ -39,9 +39,7 @@ def test_jitter_spreads_a_wait_by_its_share(attempt: int) -> None:
     assert 1.1 < max(delays) <= 1.25
 
 
-@given(
-    st.floats(0, 1e300), st.floats(1, 1e300), st.floats(0, 1e300), st.floats(0, 1), st.integers(1, 10_000_000)
-)
+@given(st.floats(0, 1e300), st.floats(1, 1e300), st.floats(0, 1e300), st.floats(0, 1), st.integers(1, 10_000_000))
 def test_a_wait_is_never_negative_nor_endless(
     wait: float, factor: float, max_wait: float, jitter: float, attempt: int
 ) -> None:
@@ -125,7 +123,9 @@ def test_every_problem_is_said_at_once() -> None:
     assert len(Retry(attempts=0, wait=-1, factor=0, max_wait=-1, jitter=2).problems()) == 5
 
 
-@pytest.mark.parametrize("retry", [Retry(), Retry(attempts=1), Retry(wait=0, max_wait=0, factor=1, jitter=0), Retry(on=())])
+@pytest.mark.parametrize(
+    "retry", [Retry(), Retry(attempts=1), Retry(wait=0, max_wait=0, factor=1, jitter=0), Retry(on=())]
+)
 def test_what_makes_sense_is_left_in_peace(retry: Retry) -> None:
     assert retry.problems() == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import anyio
@@ -41,17 +42,19 @@ async def test_finishes_the_rollback(home: Home, reopened: bool) -> None:
         await stuck(home, Trip, orchestrator)
         if not reopened:
             await orchestrator.retry_failed("stuck", reason="the agency is up again")
-            outcome = await (await orchestrator.start(Trip(), id="stuck")).outcome()
-    if reopened:
-        await home.reopen()
-        async with home.orchestrator() as orchestrator:
+            await (await orchestrator.start(Trip(), id="stuck")).outcome()
+    await home.reopen()
+    async with home.orchestrator() as orchestrator:
+        if reopened:
             await orchestrator.retry_failed("stuck", reason="the agency is up again")
-            outcome = await (await orchestrator.start(Trip(), id="stuck")).outcome()
+        outcome = await (await orchestrator.start(Trip(), id="stuck")).outcome()
 
     assert home.world.effects == []
     assert home.world.journal[3:] == ["undo second", "undo second", "undo second", "undo first"]
     assert outcome.status is SagaStatus.COMPENSATED
-    with pytest.raises(StepRefused, match="was refused: fully booked. Rolled back: second, first. Nothing is left of it"):
+    with pytest.raises(
+        StepRefused, match="was refused: fully booked. Rolled back: second, first. Nothing is left of it"
+    ):
         outcome.raise_for_status()
     metadata = await home.monitor.get_saga("stuck")
     assert metadata is not None
@@ -80,7 +83,7 @@ async def test_fresh_attempts_wait_as_the_first_ones_did(home: Home) -> None:
         await (await orchestrator.start(Trip(), id="stuck")).outcome()
 
     times = [time for note, time in zip(home.world.journal, home.world.times, strict=True) if note == "undo second"]
-    waits = [later - earlier for earlier, later in zip(times[3:], times[4:], strict=False)]
+    waits = [later - earlier for earlier, later in pairwise(times[3:])]
     assert waits == pytest.approx([1, 10], abs=1e-3)
 
 
@@ -153,7 +156,9 @@ async def test_is_refused_when_it_is_over(home: Home, status: str) -> None:
 
     async with home.orchestrator() as orchestrator:
         await (await orchestrator.start(Trip(), id="t")).outcome()
-        with pytest.raises(OperationRefused, match=f"Saga 't' is {status}: it is over, and cannot be retried") as raised:
+        with pytest.raises(
+            OperationRefused, match=f"Saga 't' is {status}: it is over, and cannot be retried"
+        ) as raised:
             await orchestrator.retry_failed("t", reason="why not")
 
     assert raised.value.saga_id == "t"

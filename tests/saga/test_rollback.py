@@ -179,8 +179,8 @@ async def test_a_compensation_has_a_key_of_its_own(home: Home) -> None:
         with pytest.raises(StepFailed):
             await orchestrator.execute(Stay(), id="stay 1")
 
-    done, undone = (next(c for c, n in zip(home.world.contexts, home.world.journal, strict=True) if n == note)
-                    for note in ("do book", "undo book"))  # fmt: skip
+    contexts = dict(zip(home.world.journal, home.world.contexts, strict=True))
+    done, undone = contexts["do book"], contexts["undo book"]
     assert (done.idempotency_key, done.forward_key) == ("stay%201/book/do", "stay%201/book/do")
     assert (undone.idempotency_key, undone.forward_key) == ("stay%201/book/undo", "stay%201/book/do")
     assert (undone.saga_id, undone.step, undone.attempt) == ("stay 1", "book", 1)
@@ -300,7 +300,11 @@ async def test_what_was_undone_before_the_rollback_failed_is_told_apart(home: Ho
     )
 
 
-@pytest.mark.parametrize("error", [SystemExit(1), GeneratorExit(), MemoryError(), Refused("no"), ExceptionGroup("g", [ValueError()])], ids=repr)  # fmt: skip
+@pytest.mark.parametrize(
+    "error",
+    [SystemExit(1), GeneratorExit(), MemoryError(), Refused("no"), ExceptionGroup("g", [ValueError()])],
+    ids=repr,
+)
 async def test_no_exception_of_a_compensation_is_taken_for_success(home: Home, error: BaseException) -> None:
     Trip = trip(undo_retry=Retry(attempts=1))
     home.world.tell("third", home.world.raises(ValueError("no")))

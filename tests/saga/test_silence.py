@@ -650,7 +650,7 @@ def test_our_own_store_in_doubt_is_silence() -> None:
         ("botocore.exceptions.ConnectionError", True),
         ("botocore.exceptions.HTTPClientError", True),
         ("botocore.exceptions.ParamValidationError", False),
-        ("allframe.saga.context.EffectUnknown", True),
+        ("allframe.EffectUnknown", True),
         ("acme.exceptions.TimeoutError", False),
     ],
 )

@@ -11,7 +11,7 @@ import pytest
 from allframe import EventStore, SagaOrchestrator, StoreUnavailable
 from allframe.events.backend import Commit, Row, Write, new_id
 from allframe.saga.monitor import Monitor
-from allframe.saga.records import SagaRecovered, encode
+from allframe.saga.records import SagaRecovered, encode, saga_stream
 from tests.saga.journey import Journey, World
 from tests.virtual import LoopClock
 
@@ -112,8 +112,8 @@ async def test_somebody_elses_write_stops_the_saga_here(store_url: str, clock: L
             stored = await monitor.read("trip-1")
             assert stored is not None
             record = SagaRecovered(epoch=99, recoveries=0)
-            row = Row(new_id(), record.type, 1, encode(record), stored.rows[-1].recorded_at)
-            await store.backend.commit(Commit((Write(stored.rows[0].stream, (row,), len(stored.rows)),)))
+            row = Row(new_id(), record.type, 1, encode(record), stored.records[-1][1])
+            await store.backend.commit(Commit((Write(saga_stream("trip-1"), (row,), len(stored.records)),)))
 
         world.hooks["do flight"] = intrude
         with pytest.raises(Exception, match="is at version 3, not at the expected version 2"):

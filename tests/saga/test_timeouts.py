@@ -252,7 +252,7 @@ class Undone(Saga):
         await world.do(ctx)
 
     @compensates("first", retry=Retry(attempts=1))
-    async def undo_first(self, first: None | Unknown, world: Inject[World], ctx: StepContext) -> None:
+    async def undo_first(self, first: Unknown | None, world: Inject[World], ctx: StepContext) -> None:
         await world.undo(ctx)
 
     @step

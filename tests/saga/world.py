@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 
 import anyio
 import pytest
-import trio
+import trio.testing
 
 from allframe import (
     EventStore,
@@ -400,7 +400,7 @@ def _assert_order(records: list[Record]) -> None:
     rolling = False
     for record in records:
         rolling = rolling or isinstance(record, RollbackBegun)
-        assert not (rolling and getattr(record, "starts", ())), f"{record} begins a step in a rollback"
+        assert not (rolling and getattr(record, "starts", None)), f"{record} begins a step in a rollback"
         assert rolling or getattr(record, "compensates", None) is None, f"{record} undoes before the rollback"
 
 
@@ -419,6 +419,5 @@ def _in_effect(stored: Stored, records: list[Record]) -> set[str]:
                 standing.discard(record.step)
             case SagaRecovered():
                 standing |= running
-        running.discard(getattr(record, "step", ""))
-        running |= set(getattr(record, "starts", ()))
+        running = (running - {getattr(record, "step", None)}) | set(getattr(record, "starts", None) or ())
     return {name for name in standing if nodes[name].compensated}

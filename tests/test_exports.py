@@ -1,0 +1,70 @@
+"""What `from allframe import …` gives: complete, sorted by room, documented."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+
+import pytest
+
+import allframe
+import allframe.errors
+from tests.sources import PACKAGE, ROOT, modules
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("name", allframe.__all__)
+def test_every_name_can_be_imported(name: str) -> None:
+    assert hasattr(allframe, name)
+
+
+def test_no_name_is_listed_twice() -> None:
+    assert len(allframe.__all__) == len(set(allframe.__all__))
+
+
+def test_names_are_sorted_within_their_room() -> None:
+    assert [group for group in _groups() if group != sorted(group)] == []
+
+
+def test_every_error_is_exported() -> None:
+    errors = {name for name in allframe.errors.__all__ if name not in {"Problem"}}
+
+    assert errors - set(allframe.__all__) == set()
+
+
+def test_everything_imported_into_the_face_is_exported() -> None:
+    """What ``allframe/__init__.py`` imports is there to be seen."""
+    tree = modules()["allframe"].tree
+    imported = {
+        alias.asname or alias.name
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom) and node.module != "__future__"
+        for alias in node.names
+    }
+
+    assert {name for name in imported if not name.startswith("_")} == set(allframe.__all__) - {"__version__"}
+
+
+@pytest.mark.parametrize("name", [name for name in allframe.__all__ if name != "__version__"])
+def test_every_name_is_documented(name: str) -> None:
+    word = re.compile(rf"\b{name}\b")
+
+    assert [page.name for page in PAGES if word.search(page.read_text(encoding="utf-8"))]
+
+
+@pytest.mark.parametrize("name", sorted(modules().keys() - {"allframe.__main__"}))
+def test_a_modules_public_list_is_true(name: str) -> None:
+    __import__(name)
+    module = sys.modules[name]
+
+    assert [public for public in getattr(module, "__all__", ()) if not hasattr(module, public)] == []
+
+
+def _groups() -> list[list[str]]:
+    """The names of ``__all__``, parted where a comment stands."""
+    text = (PACKAGE / "__init__.py").read_text(encoding="utf-8")
+    listing = text[text.index("__all__ = [") :].partition("]")[0]
+    parts = re.split(r"^\s*#.*$", listing, flags=re.MULTILINE)
+    return [names for part in parts if (names := re.findall(r'"(\w+)"', part))]

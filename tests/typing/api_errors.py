@@ -1,0 +1,87 @@
+"""Mistakes that mypy --strict and pyright must find. Nothing here is run.
+
+An ignore that is not needed is itself an error, for both: so each line below is one that they complain about.
+"""
+
+# pyright: reportUnnecessaryTypeIgnoreComment=true
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from allframe import Event, Inject, Retry, Saga, SagaOrchestrator, StepContext, Unknown, compensates, step
+
+
+class Bank:
+    async def withdraw(self, account: str, amount: Decimal, *, key: str) -> None: ...
+
+
+class Debited(Event):
+    account: str
+    amount: Decimal
+
+
+class Transfer(Saga):
+    source: str
+    amount: Decimal
+    note: str = ""
+
+    @step(timeout=10)
+    async def debit(self, bank: Inject[Bank], ctx: StepContext) -> Debited:
+        await bank.withdraw(self.source, self.amount, key=ctx.idempotency_key)
+        return Debited(account=self.source, amount=self.amount)
+
+    @compensates("debit")
+    async def refund(self, debit: Debited | Unknown) -> None: ...
+
+    @step(pivot=True)
+    async def book(self, debit: Debited) -> str:
+        return debit.account
+
+
+def the_constructor_is_checked() -> None:
+    Transfer(source=1, amount=Decimal(1))  # type: ignore[arg-type]
+    Transfer(source="A")  # type: ignore[call-arg]
+    Transfer(source="A", amount=Decimal(1), target="B")  # type: ignore[call-arg]
+    Transfer("A", Decimal(1))  # type: ignore[call-arg]
+
+
+def an_event_is_checked() -> None:
+    Debited(account="A")  # type: ignore[call-arg]
+
+
+def a_saga_is_frozen(transfer: Transfer) -> None:
+    transfer.amount = Decimal(2)  # type: ignore[misc]
+
+
+async def a_steps_parameters_are_checked(transfer: Transfer, bank: Bank, ctx: StepContext) -> None:
+    await transfer.debit("bank", ctx)  # type: ignore[arg-type]
+    await transfer.debit(bank)  # type: ignore[call-arg]
+    await transfer.book(Unknown)  # type: ignore[arg-type]
+    length: int = await transfer.book(Debited(account="A", amount=Decimal(1)))  # type: ignore[assignment]
+    print(length)
+
+
+def a_steps_options_are_checked() -> None:
+    step(timout=10)  # type: ignore[call-overload]
+    step(timeout="10")  # type: ignore[call-overload]
+    step(retry=3)  # type: ignore[call-overload]
+    compensates("debit", if_unknown="ignore")  # type: ignore[arg-type]
+    compensates()  # type: ignore[call-arg]
+    Retry(attempts="3")  # type: ignore[arg-type]
+    Retry(on=KeyboardInterrupt)  # type: ignore[arg-type]
+
+
+def an_injected_object_is_what_it_says() -> None:
+    class Wrong(Saga):
+        @step
+        async def debit(self, bank: Inject[Bank]) -> None:
+            bank.deposit()  # type: ignore[attr-defined]
+
+
+async def the_orchestrator_is_checked(orchestrator: SagaOrchestrator, transfer: Transfer) -> None:
+    await orchestrator.execute("transfer")  # type: ignore[arg-type]
+    await orchestrator.execute(transfer, "transfer-1")  # type: ignore[call-arg]
+    await orchestrator.cancel("transfer-1")  # type: ignore[call-arg]
+    outcome = await orchestrator.execute(transfer)
+    print(outcome.result)  # type: ignore[attr-defined]

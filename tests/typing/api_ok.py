@@ -1,0 +1,211 @@
+"""Typical user code, which mypy --strict and pyright accept. Nothing here is run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any, assert_type
+
+from pydantic import Field
+
+from allframe import (
+    AllframeError,
+    AlreadyExecuting,
+    CompensationFailed,
+    DefinitionError,
+    EffectUnknown,
+    ErrorInfo,
+    Event,
+    EventStore,
+    Inject,
+    RecordedEvent,
+    Refused,
+    Retry,
+    Saga,
+    SagaBlocked,
+    SagaCancelled,
+    SagaError,
+    SagaHandle,
+    SagaMetadata,
+    SagaOrchestrator,
+    SagaOutcome,
+    SagaStatus,
+    StepContext,
+    StepFailed,
+    StepTimedOut,
+    Unknown,
+    compensates,
+    step,
+)
+
+
+class Bank:
+    async def withdraw(self, account: str, amount: Decimal, *, key: str) -> None: ...
+
+    async def revert(self, account: str, *, key: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Receipt:
+    number: str
+
+
+class Debited(Event, name="bank.debited", version=2):
+    __stream__ = "account-{account}"
+    account: str
+    amount: Decimal
+
+
+class TransferMoney(Saga, name="transfer", version=1):
+    """A saga with one of everything."""
+
+    source: str
+    target: str
+    amount: Decimal = Field(gt=0)
+    note: str = ""
+
+    @step
+    async def bare(self) -> None:
+        """Without parentheses."""
+
+    @compensates("bare")
+    async def undo_bare(self) -> None: ...
+
+    @step(readonly=True)
+    async def quote(self) -> Receipt:
+        return Receipt(number="1")
+
+    @step(name="debit", timeout=10, retry=Retry(attempts=3, wait=0.5, on=(ConnectionError, TimeoutError)))
+    async def take(self, quote: Receipt, bank: Inject[Bank], ctx: StepContext) -> Debited:
+        assert_type(self.source, str)
+        assert_type(self.amount, Decimal)
+        assert_type(bank, Bank)
+        assert_type(ctx.saga_id, str)
+        assert_type(ctx.attempt, int)
+        assert_type(ctx.idempotency_key, str)
+        assert_type(ctx.deadline, float | None)
+        assert_type(ctx.fencing_token, int)
+        await bank.withdraw(self.source, self.amount, key=ctx.idempotency_key)
+        ctx.emit(Debited(account=self.source, amount=self.amount), stream="copies")
+        if quote.number == "2":
+            raise Refused("no")
+        if quote.number == "3":
+            raise EffectUnknown("who knows")
+        return Debited(account=self.source, amount=self.amount)
+
+    @compensates("take", timeout=timedelta(minutes=1), retry=Retry(attempts=10, max_wait=60), if_unknown="call")
+    async def refund(self, take: Debited | Unknown, bank: Inject[Bank], ctx: StepContext) -> None:
+        match take:
+            case Debited(account=account):
+                assert_type(account, str)
+            case Unknown(reason=reason, attempts=attempts, error=error):
+                assert_type(str(reason), str)
+                assert_type(attempts, int)
+                assert_type(error, ErrorInfo | None)
+        await bank.revert(self.source, key=ctx.forward_key)
+
+    @step(pivot=True, idempotent=True, timeout=None)
+    async def settle(self, take: Debited, quote: Receipt) -> dict[str, Decimal]:
+        return {take.account: take.amount}
+
+
+def constructor() -> None:
+    transfer = TransferMoney(source="A", target="B", amount=Decimal(100))
+    assert_type(transfer.note, str)
+    assert_type(transfer.amount, Decimal)
+    TransferMoney(source="A", target="B", amount=Decimal(100), note="rent")
+    copy = transfer.model_copy(update={"note": "none"})
+    assert_type(copy, TransferMoney)
+    assert_type(TransferMoney.graph.saga, str)
+
+
+async def a_marked_method_is_still_a_method(transfer: TransferMoney, bank: Bank, ctx: StepContext) -> None:
+    assert_type(await transfer.bare(), None)
+    assert_type(await transfer.quote(), Receipt)
+    debited = await transfer.take(Receipt(number="1"), bank, ctx)
+    assert_type(debited, Debited)
+    assert_type(await transfer.take(quote=Receipt(number="1"), bank=bank, ctx=ctx), Debited)
+    assert_type(await transfer.refund(debited, bank, ctx), None)
+    assert_type(await transfer.settle(debited, Receipt(number="1")), dict[str, Decimal])
+
+
+async def orchestrating(transfer: TransferMoney, bank: Bank) -> None:
+    async with SagaOrchestrator(
+        "sqlite:///bank.db", sagas=[TransferMoney], provide={Bank: bank}, max_running=10, grace=5
+    ) as orchestrator:
+        assert_type(orchestrator, SagaOrchestrator)
+        outcome = await orchestrator.execute(transfer, id="transfer-100")
+        assert_type(outcome, SagaOutcome)
+        assert_type(outcome.id, str)
+        assert_type(outcome.status, SagaStatus)
+        assert_type(outcome.outputs, Mapping[str, Any])
+        assert_type(outcome.events, list[Event])
+        assert_type(outcome.error, ErrorInfo | None)
+        assert_type(outcome.suppressed, tuple[ErrorInfo, ...])
+        assert_type(outcome.raise_for_status(), None)
+
+        handle = await orchestrator.start(transfer)
+        assert_type(handle, SagaHandle)
+        assert_type(handle.id, str)
+        assert_type(await handle.outcome(), SagaOutcome)
+        assert_type(await handle.metadata(), SagaMetadata)
+        await handle.cancel(reason="never mind")
+
+        saga = await orchestrator.get_saga("transfer-100")
+        assert_type(saga, SagaMetadata | None)
+        if saga is not None:
+            assert_type(saga.status, SagaStatus)
+            assert_type(saga.running, tuple[str, ...])
+            assert_type(saga.steps_executed, int)
+            assert_type(saga.failed_step, str | None)
+            assert_type(saga.uncompensated, tuple[str, ...])
+            assert_type(saga.attention, bool)
+        assert_type(await orchestrator.get_running_sagas(), list[SagaMetadata])
+        assert_type(await orchestrator.get_history(status=SagaStatus.FAILED, limit=10), list[SagaMetadata])
+        assert_type(await orchestrator.running_count(), int)
+        assert_type(await orchestrator.history_count(), int)
+        await orchestrator.cancel("transfer-100", reason="never mind")
+        await orchestrator.retry_failed("transfer-100", reason="mended")
+
+
+async def errors(orchestrator: SagaOrchestrator, transfer: TransferMoney) -> SagaOutcome | None:
+    try:
+        return await orchestrator.execute(transfer)
+    except StepTimedOut as error:
+        assert_type(error.duration, float)
+    except StepFailed as error:
+        assert_type(error.saga_id, str | None)
+        assert_type(error.step_name, str | None)
+        assert_type(error.step_index, int | None)
+        assert_type(error.error, ErrorInfo | None)
+    except CompensationFailed as error:
+        assert_type(error.uncompensated, tuple[str, ...])
+        assert_type(error.original, ErrorInfo | None)
+    except (SagaCancelled, SagaBlocked) as error:
+        assert_type(error.reason, str)
+    except AlreadyExecuting:
+        pass
+    except SagaError as error:
+        assert_type(error.code, str)
+    except DefinitionError as error:
+        print([problem.rule for problem in error.problems])
+    except AllframeError:
+        pass
+    return None
+
+
+async def a_store_of_ones_own(bank: Bank) -> None:
+    async with (
+        EventStore("sqlite:///bank.db") as store,
+        SagaOrchestrator(store, provide={Bank: bank}) as orchestrator,
+    ):
+        assert_type(await store.append("account-A", [Debited(account="A", amount=Decimal(1))]), int)
+        assert_type(await store.get_events("account-A"), list[Event])
+        async for recorded in store.read("account-A"):
+            assert_type(recorded, RecordedEvent)
+            assert_type(recorded.position, int)
+            assert_type(recorded.type, str)
+            assert_type(recorded.event, Event)
+        assert_type(await orchestrator.running_count(), int)
