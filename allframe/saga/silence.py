@@ -285,6 +285,9 @@ _WORDS: dict[str, _Says | _Reader] = {
     **dict.fromkeys(_UNREACHED.split(), _Says.UNREACHED),
     "builtins.ConnectionRefusedError": _Says.REFUSED,
     "builtins.BaseExceptionGroup": _Says.ENVELOPE,
+    # A task group cancels its own tasks when one of them fails: that is how it ends, and says nothing by itself.
+    "asyncio.exceptions.CancelledError": _Says.ENVELOPE,
+    "trio.Cancelled": _Says.ENVELOPE,
     "builtins.OSError": _by_errno,
     "builtins.Exception": _by_response,
     "aiohttp.client_exceptions.ClientResponseError": _by_status("status"),

@@ -420,12 +420,39 @@ def test_a_member_of_a_group_is_heard_however_deep_it_lies() -> None:
 
 
 @pytest.mark.parametrize(
-    "cut", [asyncio.CancelledError(), GeneratorExit(), SystemExit(1), MemoryError(), RecursionError()]
+    "cut", [GeneratorExit(), SystemExit(1), MemoryError(), RecursionError()]
 )
 def test_a_step_that_was_cut_off_is_silent_about_it_in_the_chain_too(cut: BaseException) -> None:
     assert is_silence(cut)
     assert is_silence(_in_context(ValueError("while cleaning up"), cut))
     assert is_silence(BaseExceptionGroup("both", [ValueError(), cut]))
+
+
+@pytest.mark.anyio
+async def fail() -> None:
+    raise CardDeclined
+
+
+@pytest.mark.anyio
+async def test_a_task_group_that_cancels_its_own_tasks_says_no_more_than_the_one_that_failed() -> None:
+    with pytest.raises(ExceptionGroup) as raised:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(fail)
+            await anyio.sleep(60)
+
+    assert not is_silence(raised.value)
+
+
+def test_nor_does_one_of_asyncio() -> None:
+    async def main() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(fail())
+            await asyncio.sleep(60)
+
+    with pytest.raises(ExceptionGroup) as raised:
+        asyncio.run(main())
+
+    assert not is_silence(raised.value)
 
 
 # --- never connected -------------------------------------------------------------------------------------------------
