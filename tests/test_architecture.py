@@ -25,9 +25,6 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 #: Files that may have more than 400 lines, with the reason why each is one idea.
 LONG: dict[str, str] = {
     "allframe/saga/execution.py": "one state machine: the fold, and what follows from it",
-    "allframe/saga/orchestrator.py": "the public face: a third of it is docstrings",
-    "allframe/saga/registry.py": "the sagas in hand: their turns need all of it at once",
-    "allframe/saga/running.py": "one loop over one saga",
 }
 
 #: Imports of our own inside functions, (file, module): the reason.

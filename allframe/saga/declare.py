@@ -128,7 +128,7 @@ class _Body(_PydanticBody):  # type: ignore[misc]
             value = marked(value, mark)  # a property around a step, and the like: pydantic would not have it
         place = self._place(name, value, sys._getframe(1))  # noqa: SLF001 - the body that is being run
         if name in self and self._loses_a_mark(self[name], value):
-            self.doubled.append((name, self._places[name], place))
+            self.doubled.append((name, self._places.get(name, place), place))
             if mark is None:
                 return  # a value that is no field would be pydantic's error, and not ours
         self._places[name] = place

@@ -14,12 +14,13 @@ from allframe.errors import AllframeError, StoreFormatError
 from allframe.events.backend import EventStoreBackend
 from allframe.events.event import Event
 from allframe.events.store import to_recorded
+from allframe.saga.engine import Engine
 from allframe.saga.execution import Execution, Phase
 from allframe.saga.graph import SagaGraph
 from allframe.saga.monitor import Monitor, Stored
 from allframe.saga.outputs import load_output
 from allframe.saga.records import BlockedKind
-from allframe.saga.running import Engine, RunningSaga, digest_of
+from allframe.saga.running import RunningSaga, digest_of
 
 __all__ = ["CannotLoad", "FindClass", "differences", "events_of", "load", "restore"]
 

@@ -10,6 +10,7 @@ import dataclasses
 import logging
 import uuid
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import anyio
@@ -17,9 +18,10 @@ import anyio.lowlevel
 
 from allframe.clock import Clock, to_microseconds
 from allframe.errors import OperationRefused, OrchestratorClosed, StoreError, StoreUnavailable
-from allframe.events.backend import Commit, EventStoreBackend, Head, HeadQuery, Row, Write, new_id
+from allframe.events.backend import Commit, EventStoreBackend, HeadQuery, Row, Write, new_id
 from allframe.events.lockfile import caller
 from allframe.inject import Provider
+from allframe.saga.engine import persist
 from allframe.saga.execution import RUNNING, TERMINAL, Execution, Move, SagaStatus
 from allframe.saga.graph import SagaGraph
 from allframe.saga.handle import Entry
@@ -36,7 +38,7 @@ from allframe.saga.records import (
     saga_stream,
 )
 from allframe.saga.recovery import CannotLoad, FindClass, load
-from allframe.saga.running import RunningSaga, digest_of, persist
+from allframe.saga.running import RunningSaga, digest_of
 from allframe.saga.turns import Turns
 from allframe.saga.verbs import Verbs
 
@@ -91,7 +93,7 @@ class Registry:
 
     async def _claim(self, where: str) -> None:
         claim = await self.backend.claim(where)
-        self._claimed, self.epoch, self._clean = True, claim.epoch, claim.clean
+        self.epoch, self._clean, self._claimed = claim.epoch, claim.clean, True
 
     async def leave(self, error: BaseException | None) -> None:
         try:
@@ -103,14 +105,11 @@ class Registry:
 
     def _fail_all(self) -> None:
         """Tell whoever waits that we are gone."""
-        for entry in list(self.entries.values()):
-            entry.fail(
-                OrchestratorClosed(
-                    f"The orchestrator left before saga {entry.id!r} was over. It goes on at the next opening of the "
-                    "store.",
-                    saga_id=entry.id,
-                )
+        for saga_id, entry in list(self.entries.items()):
+            text = (
+                f"The orchestrator left before saga {saga_id!r} was over. It goes on at the next opening of the store."
             )
+            entry.fail(OrchestratorClosed(text, saga_id=saga_id))
 
     @property
     def closing(self) -> bool:
@@ -291,7 +290,7 @@ class Registry:
             epoch_before=self.epoch,
         )
         after: str | None = None
-        while heads := await self._patiently(self._page, query, after):
+        while heads := await self._patiently(partial(self.backend.list_heads, query, after=after)):
             for head in heads:
                 saga_id = head.stream.partition("/")[2]
                 while (other := self.entries.get(saga_id)) is not None and other.was_not_begun:
@@ -302,9 +301,6 @@ class Registry:
                 entry = self.adopt(saga_id)
                 await self.turns.reached(entry)
             after = heads[-1].stream
-
-    async def _page(self, query: HeadQuery, after: str | None) -> list[Head]:
-        return await self.backend.list_heads(query, after=after)
 
     async def _patiently(self, function: Callable[..., Awaitable[T]], *args: Any) -> T:
         """What ``function(*args)`` gives; tried until the store can be read."""
@@ -355,8 +351,7 @@ class Registry:
     def _recovered(self, saga: RunningSaga) -> SagaRecovered:
         execution = saga.execution
         open_attempt = bool(execution.running) or execution.undoing is not None
-        crashed = open_attempt and not self._clean
-        recoveries = execution.recoveries + crashed
+        recoveries = execution.recoveries + (open_attempt and not self._clean)
         return SagaRecovered(epoch=self.epoch, recoveries=recoveries, definition=saga.redefined)
 
     async def _block(self, entry: Entry, why: CannotLoad) -> None:

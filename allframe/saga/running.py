@@ -9,24 +9,22 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import anyio
 
-from allframe.clock import Clock, to_microseconds
+from allframe.clock import to_microseconds
 from allframe.errors import (
     CancelRefused,
     OperationRefused,
-    StoreError,
-    StoreUnavailable,
 )
-from allframe.events.backend import Commit, EventStoreBackend, Head, Row, Write, new_id
+from allframe.events.backend import Commit, Head, Row, Write, new_id
 from allframe.events.event import Event
-from allframe.inject import Provider
 from allframe.payload import canonical
 from allframe.saga.context import StepContext, idempotency_key
+from allframe.saga.engine import Engine, persist
 from allframe.saga.execution import RUNNING, Compensate, Execution, Move, Phase, Run, SagaStatus
 from allframe.saga.graph import Parameter, SagaGraph, Source
 from allframe.saga.judge import Ended, judge_compensation, judge_step
@@ -50,41 +48,7 @@ from allframe.saga.records import (
 )
 from allframe.saga.retry import Retry
 
-__all__ = ["Engine", "RunningSaga", "digest_of", "persist"]
-
-
-class Engine(Protocol):
-    """What the sagas of one orchestrator share."""
-
-    backend: EventStoreBackend
-    provider: Provider
-    clock: Clock
-    #: This opening of the store.
-    epoch: int
-    #: Fingerprints of the graphs that are stored.
-    definitions: set[str]
-
-    @property
-    def leaving(self) -> bool:
-        """Nothing new begins; what runs may end."""
-        ...
-
-    @property
-    def dropping(self) -> bool:
-        """What runs is cut, and nothing is written of it."""
-        ...
-
-    def spawn(self, saga_id: str, function: Callable[..., Awaitable[None]], *args: Any) -> None:
-        """Run it in a task of the orchestrator's own."""
-        ...
-
-    def ended(self, saga: RunningSaga) -> None:
-        """The saga has nothing left to do here."""
-        ...
-
-    def trouble(self, error: StoreError | None, saga_id: str) -> None:
-        """The store cannot be written, or can again."""
-        ...
+__all__ = ["RunningSaga", "digest_of"]
 
 
 @dataclass(slots=True, eq=False)
@@ -391,26 +355,6 @@ class RunningSaga:
 
     def _now(self) -> int:
         return to_microseconds(self.engine.clock.now())
-
-
-async def persist(engine: Engine, commit: Commit, saga_id: str, *, first: bool = False) -> None:
-    """Write ``commit``, and return when it is safe.
-
-    While the store cannot be written, it is held and written again: the very same rows, so that a commit that was in
-    doubt is not made twice. ``first``: raise instead, where it is certain that nothing was written.
-    """
-    delay = 0.05
-    while True:
-        try:
-            await engine.backend.commit(commit)
-            break
-        except StoreUnavailable as error:
-            if first and not error.in_doubt:
-                raise
-            engine.trouble(error, saga_id)
-            await anyio.sleep(delay)
-            delay = min(delay * 2, 5.0)
-    engine.trouble(None, saga_id)
 
 
 def digest_of(data: bytes) -> bytes:

@@ -157,9 +157,7 @@ async def test_a_start_with_another_input_during_recovery_strands_nothing(
         assert len(await orchestrator.get_history(status="completed")) == 10
 
 
-async def test_recovered_sagas_have_their_turn_among_new_ones(
-    store_url: str, clock: LoopClock, tmp_path: Path
-) -> None:
+async def test_recovered_sagas_have_their_turn_among_new_ones(store_url: str, clock: LoopClock, tmp_path: Path) -> None:
     world = World()
     reached = world.stop_in("do flight")
     async with EventStore(store_url) as store:
@@ -204,9 +202,7 @@ async def test_cancelling_a_saga_that_is_not_recovered_yet_needs_no_slot(
     again = World()
     again.stop_in("do flight")
     async with image:
-        async with SagaOrchestrator(
-            image, provide={World: again}, clock=clock, max_running=1, grace=0
-        ) as orchestrator:
+        async with SagaOrchestrator(image, provide={World: again}, clock=clock, max_running=1, grace=0) as orchestrator:
             for number in (1, 2):
                 with anyio.fail_after(50):
                     await orchestrator.cancel(f"trip-{number}", reason="not needed")

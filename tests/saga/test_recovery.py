@@ -113,9 +113,7 @@ async def test_what_was_cancelled_before_the_crash_is_rolled_back_with_the_step_
         assert (unknown.reason, unknown.attempts) == (UnknownReason.CRASH, 1)
 
 
-async def test_a_retry_that_was_still_waiting_goes_on_waiting(
-    store_url: str, clock: LoopClock, tmp_path: Path
-) -> None:
+async def test_a_retry_that_was_still_waiting_goes_on_waiting(store_url: str, clock: LoopClock, tmp_path: Path) -> None:
     world = World()
     world.fail_in("do flight", ConnectionError("gone"))
     async with EventStore(store_url) as store:

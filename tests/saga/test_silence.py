@@ -419,9 +419,7 @@ def test_a_member_of_a_group_is_heard_however_deep_it_lies() -> None:
     assert not is_silence(ExceptionGroup("answers", [ValueError(), ExceptionGroup("more", [CardDeclined()])]))
 
 
-@pytest.mark.parametrize(
-    "cut", [GeneratorExit(), SystemExit(1), MemoryError(), RecursionError()]
-)
+@pytest.mark.parametrize("cut", [GeneratorExit(), SystemExit(1), MemoryError(), RecursionError()])
 def test_a_step_that_was_cut_off_is_silent_about_it_in_the_chain_too(cut: BaseException) -> None:
     assert is_silence(cut)
     assert is_silence(_in_context(ValueError("while cleaning up"), cut))

@@ -105,7 +105,10 @@ async def test_results_that_cannot_be_written_before_leaving_are_named_and_run_a
 
 async def test_somebody_elses_write_stops_the_saga_here(store_url: str, clock: LoopClock) -> None:
     world = World()
-    async with EventStore(store_url) as store, SagaOrchestrator(store, provide={World: world}, clock=clock) as orchestrator:
+    async with (
+        EventStore(store_url) as store,
+        SagaOrchestrator(store, provide={World: world}, clock=clock) as orchestrator,
+    ):
 
         async def intrude(ctx: object) -> None:
             monitor = Monitor(store)
