@@ -31,6 +31,8 @@ def interrupt(loop: str, how: str, url: str, log: Path) -> tuple[int, float, str
         stderr=subprocess.PIPE,
         text=True,
         cwd=Path(__file__).parents[2],
+        # Whoever runs these tests in the background has SIGINT ignored, and what it starts inherits that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     until = time.monotonic() + 30
     while not log.exists() or "second" not in log.read_text():
