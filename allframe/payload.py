@@ -41,7 +41,7 @@ class Payload:
     def __init__(self, annotation: Any) -> None:
         self.annotation = annotation
         try:
-            self._adapter: TypeAdapter[Any] = TypeAdapter(_alias("_", annotation), config=_PLAIN)
+            self._adapter = _adapter(annotation)
         except Exception as error:
             raise PayloadError(
                 f"{self.name} cannot be stored: {_reason(error)}. Return a type that pydantic can write as "
@@ -120,6 +120,12 @@ class Payload:
 
     def _mismatch(self, value: Any, what: str) -> str:
         return f"{what} cannot be stored: expected {self.name}, found {_describe(value)}"
+
+
+def _adapter(annotation: Any) -> TypeAdapter[Any]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return TypeAdapter(annotation)  # it has a config of its own, and pydantic would note the alias in its schema
+    return TypeAdapter(_alias("_", annotation), config=_PLAIN)
 
 
 def check_size(data: bytes, what: str) -> None:

@@ -109,7 +109,7 @@ def test_the_package_needs_only_what_pyproject_declares() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     declared = {requirement.split(">")[0] for requirement in project["dependencies"]}
 
-    assert declared == {"anyio", "pydantic"}
+    assert declared == {"anyio", "pydantic", "typing-extensions"}
 
 
 def test_importing_allframe_imports_nothing_optional() -> None:

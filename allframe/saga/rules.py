@@ -1,5 +1,7 @@
 """AF101…: what a definition may not say.
 
+The rules of its structure are here, those of parameters and types in `allframe.saga.fitting`, AF110 in
+`allframe.saga.storable`.
 Each rule is a function from a `Definition` to its problems, and says what was found, what was expected and what to do.
 All of them are applied before anything is raised: whoever mends a saga sees the whole list.
 """

@@ -36,7 +36,16 @@ from typing import (
 from uuid import UUID
 
 import pytest
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, PlainSerializer, PositiveInt
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PlainSerializer,
+    PositiveInt,
+    WrapValidator,
+)
 from typing_extensions import TypeAliasType, TypedDict
 
 from allframe import DefinitionError, Event, Inject, Retry, Saga, StepContext, Unknown, compensates, step
@@ -1102,6 +1111,7 @@ class Holding(BaseModel):
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
     bank: Annotated[Bank, BeforeValidator(lambda _: Bank()), PlainSerializer(lambda _: "bank")]
+    other: Annotated[Bank, WrapValidator(lambda _, __: Bank()), PlainSerializer(lambda _: "bank")]
     helper: Annotated[Callable[[], int] | None, Field(exclude=True)] = None
 
 
