@@ -59,7 +59,7 @@ def _explain(error: BaseException) -> int:
 
 
 def _unwrapped(error: BaseException) -> BaseException:
-    """What is in a group of one: task groups wrap what their block raises."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+    """What a group holds, if that is one thing: task groups wrap what their tasks raise, however many raise the same."""
+    while isinstance(error, BaseExceptionGroup) and len({type(member) for member in error.exceptions}) == 1:
         error = error.exceptions[0]
     return error

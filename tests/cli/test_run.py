@@ -139,3 +139,18 @@ def test_provides_from_elsewhere(shop: Shop) -> None:
     shop.run(*RUN, '{"$id": "a", "item": "tea"}', *STORE, "--provide", "ours:books")
 
     assert shop.book == ["OPEN", "RESERVE A", "RESERVED A", "PAY A", "CLOSED"]
+
+
+def test_a_reader_that_has_had_enough_ends_it_without_a_traceback(shop: Shop) -> None:
+    file = shop.orders(*({"item": f"tea {number}"} for number in range(60)))
+
+    process = shop.start(*RUN, file, *STORE, "--json")
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr is not None
+    said = process.stderr.read()
+    process.stderr.close()
+
+    assert process.wait(30) == 1
+    assert "Traceback" not in said
