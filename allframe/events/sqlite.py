@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import sys
+import threading
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
@@ -82,8 +83,13 @@ class SqliteBackend:
         if self._reader is not None:
             self._lock.check_own_process()
             raise StoreUnavailable(f"{self._file.path} is open already.")
-        with CancelScope(shield=True):
-            await to_thread.run_sync(self._look if self.readonly else self._own, where, limiter=CapacityLimiter(1))
+        opening = _Opening(self._look if self.readonly else self._own, self._let_go)
+        try:
+            with CancelScope(shield=True):
+                await to_thread.run_sync(opening.make, where, limiter=CapacityLimiter(1))
+        except BaseException:
+            opening.abandon()
+            raise
         self._reading, self._closing = CapacityLimiter(1), None
         if self._writer is not None:
             self._thread = Writer(f"allframe {os.path.basename(self._file.path)}", self._writer.write)
@@ -218,6 +224,31 @@ class SqliteBackend:
         for end in (self._writer, self._reader):
             if end is not None and end.connection is not None:
                 _keep_for_ever(end.connection)
+
+
+class _Opening:
+    """Opening a file on a thread, for somebody who may be gone when it is open.
+
+    A shield keeps out the cancellations of anyio, and not those of ``asyncio.Task.cancel``.
+    """
+
+    def __init__(self, own: Callable[[str], None], let_go: Callable[[], None]) -> None:
+        self._own, self._let_go = own, let_go
+        self._lock = threading.Lock()
+        self._is_open = self._is_abandoned = False
+
+    def make(self, where: str) -> None:
+        self._own(where)
+        with self._lock:
+            self._is_open = True
+            if self._is_abandoned:
+                self._let_go()
+
+    def abandon(self) -> None:
+        with self._lock:
+            self._is_abandoned = True
+            if self._is_open:
+                self._let_go()
 
 
 def _keep_for_ever(connection: sqlite3.Connection) -> None:

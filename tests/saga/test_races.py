@@ -19,6 +19,7 @@ from allframe import (
     Saga,
     SagaIdConflict,
     SagaOrchestrator,
+    StoreInUse,
     step,
 )
 from tests.saga.crash import crash_image
@@ -267,3 +268,30 @@ async def test_a_native_cancel_while_entering_gives_the_claim_back(
 
     async with SagaOrchestrator(store, clock=clock) as orchestrator:
         assert (await orchestrator.execute(Single())).status == "completed"
+
+
+def test_a_native_cancel_while_a_file_is_opened_lets_the_file_go(tmp_path: Path) -> None:
+    async def open_and_cancel(awaits: int) -> None:
+        url = f"sqlite:///{tmp_path}/{awaits}.db"
+
+        async def enter() -> None:
+            async with SagaOrchestrator(url):
+                await asyncio.sleep(3600)
+
+        task = asyncio.ensure_future(enter())
+        for _ in range(awaits):
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        for _ in range(1000):  # the thread may still be at it
+            try:
+                async with SagaOrchestrator(url) as orchestrator:
+                    assert (await orchestrator.execute(Single())).status == "completed"
+                    return
+            except StoreInUse:
+                await asyncio.sleep(0.01)
+        raise AssertionError("somebody who is gone still has the file")
+
+    for awaits in range(12):
+        asyncio.run(open_and_cancel(awaits))
