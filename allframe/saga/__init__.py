@@ -1,0 +1,1 @@
+"""What should happen: sagas, declared, checked, run, recorded and recovered."""

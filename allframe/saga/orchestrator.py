@@ -9,6 +9,7 @@ from types import ModuleType, TracebackType
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 
 from allframe.clock import Clock, SystemClock
 from allframe.errors import (
@@ -311,7 +312,11 @@ class SagaOrchestrator:
     async def _outcome(self, saga_id: str, entry: Entry | None) -> SagaOutcome:
         if entry is not None and entry.outcome is not None and (self._closed or entry.outcome.status in TERMINAL):
             return entry.outcome
-        entry = self._open(leaving_too=True).entries.get(saga_id) or entry
+        entries = self._open(leaving_too=True).entries
+        while (current := entries.get(saga_id)) is not None and current.was_not_begun and current is not entry:
+            await current.found.wait()  # a start that is about to find out that the saga exists
+            await anyio.lowlevel.checkpoint()
+        entry = current or entry
         if entry is not None:
             await entry.done.wait()
             if entry.failure is not None and not isinstance(entry.failure, CannotLoad):

@@ -212,6 +212,26 @@ async def test_cancelling_a_saga_that_is_not_recovered_yet_needs_no_slot(
                 assert (await handle.outcome()).status == "compensated"
 
 
+async def test_whoever_waits_is_not_told_what_another_start_of_the_same_id_finds_out(
+    store: EventStore, clock: LoopClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with SagaOrchestrator(store, provide={World: stuck_world()}, clock=clock) as orchestrator:
+        handle = await orchestrator.start(Journey(), id="trip-1")
+        assert (await handle.outcome()).status == "failed"
+        commit: Any = store.backend.commit
+
+        async def slow(this: Any) -> Any:
+            await anyio.sleep(1)
+            return await commit(this)
+
+        monkeypatch.setattr(store.backend, "commit", slow)
+        async with anyio.create_task_group() as group:
+            group.start_soon(orchestrator.start, Journey())
+            group.start_soon(lambda: orchestrator.start(Journey(), id="trip-1"))
+            await anyio.sleep(0.5)
+            assert (await handle.outcome()).status == "failed"
+
+
 class Told(Event, name="test.races.told"):
     number: int
 
