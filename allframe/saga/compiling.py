@@ -45,11 +45,11 @@ def compile_graph(definition: Definition) -> SagaGraph:
     for i, declared in enumerate(definition.steps):
         mark = declared.mark
         undo = definition.compensation_of(declared.attribute)
-        parameters = _parameters(definition, declared, i)
+        parameters = _parameters(definition, declared)
         compensation = undo and Compensation(
             attribute=undo.attribute,
             function=undo.value,
-            parameters=_parameters(definition, undo, i + 1),
+            parameters=_parameters(definition, undo),
             timeout=seconds(undo.mark.timeout),
             retry=undo.mark.retry,
             if_unknown=undo.mark.if_unknown,
@@ -57,7 +57,7 @@ def compile_graph(definition: Definition) -> SagaGraph:
         nodes.append(
             Node(
                 name=declared.attribute if mark.name is None else mark.name,
-                after=(i - 1,) if i else (),
+                after=definition.order.after[i],
                 readonly=mark.readonly,
                 pivot=i == pivot,
                 idempotent=mark.idempotent,
@@ -84,14 +84,15 @@ def compile_graph(definition: Definition) -> SagaGraph:
     return SagaGraph(cls.saga_name, cls.saga_version, Plan(tuple(nodes)), tuple(steps), Payload(cls))
 
 
-def _parameters(definition: Definition, declared: Declared[Any], limit: int) -> tuple[Parameter, ...]:
-    """What fills each parameter; steps below ``limit`` have an output to give."""
+def _parameters(definition: Definition, declared: Declared[Any]) -> tuple[Parameter, ...]:
+    """What fills each parameter."""
     found = []
+    available = definition.available_to(declared) or 0
     for parameter in declared.parameters:
         index = definition.step_index(parameter.name)
         annotation = declared.hint(parameter.name)
         wanted = injected(annotation)
-        if index is not None and index < limit:
+        if index is not None and available >> index & 1:
             found.append(Parameter(parameter.name, Source.OUTPUT, step=index))
         elif is_context(annotation):
             found.append(Parameter(parameter.name, Source.CONTEXT))

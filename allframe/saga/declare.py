@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import sys
 import types
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping
 from datetime import timedelta
 from types import FrameType
 from typing import Any, ClassVar, Final, Literal, TypeVar, cast, dataclass_transform, overload
@@ -44,6 +44,7 @@ def step(
     name: str | None = None,
     timeout: float | timedelta | None = DEFAULT_TIMEOUT,
     retry: Retry | None = None,
+    after: str | Iterable[str] | None = None,
     readonly: bool = False,
     pivot: bool = False,
     idempotent: bool = False,
@@ -55,21 +56,32 @@ def step(
     name: str | None = None,
     timeout: float | timedelta | None = DEFAULT_TIMEOUT,
     retry: Retry | None = None,
+    after: str | Iterable[str] | None = None,
     readonly: bool = False,
     pivot: bool = False,
     idempotent: bool = False,
 ) -> Any:
-    """Mark an async method of a saga as a step. It runs after every step written above it.
+    """Mark an async method of a saga as a step.
 
     Args:
         name: What is stored; the method's name if not given. Keep it when you rename the method.
         timeout: Seconds, or a ``timedelta``, that one attempt may take; None for no limit. 30 s if not given.
         retry: When to try again. Without it a step is tried once.
+        after: The names of the methods that it runs after; ``()``: it begins at once. If not given, it runs after every
+            step written above it. Steps of which none waits for the other run side by side.
         readonly: It has no effect in the world, so it needs no compensation.
         pivot: After it the saga only goes forward: no step before it is undone once it succeeded.
         idempotent: The other side honours ``ctx.idempotency_key``, so its last answer speaks for all attempts.
     """
-    mark = StepMark(name=name, timeout=timeout, retry=retry, readonly=readonly, pivot=pivot, idempotent=idempotent)
+    mark = StepMark(
+        name=name,
+        timeout=timeout,
+        retry=retry,
+        after=_names_in(after),
+        readonly=readonly,
+        pivot=pivot,
+        idempotent=idempotent,
+    )
     if function is None:
         return functools.partial(marked, mark=mark)
     if isinstance(function, str):
@@ -77,6 +89,13 @@ def step(
             function, mark, f"is marked with @step({function!r}). Options are given by name: @step(name={function!r})."
         )
     return marked(function, mark)
+
+
+def _names_in(after: Any) -> tuple[Any, ...] | None:
+    """What ``after`` names; what is no name is for AF108 to tell."""
+    if after is None:
+        return None
+    return tuple(after) if isinstance(after, Iterable) and not isinstance(after, str) else (after,)
 
 
 def compensates(

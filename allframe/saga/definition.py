@@ -36,6 +36,7 @@ from allframe.inject import injected_type
 from allframe.naming import place_of
 from allframe.saga.context import StepContext, Unknown
 from allframe.saga.marks import CompensationMark, Misplaced, StepMark, mark_of, place_of_function
+from allframe.saga.ordering import Order, order_of
 
 __all__ = [
     "MISSING",
@@ -56,7 +57,7 @@ M = TypeVar("M", StepMark, CompensationMark)
 MISSING: Any = inspect.Parameter.empty
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Declared(Generic[M]):
     """One marked function in its class."""
 
@@ -103,6 +104,18 @@ class Definition:
     where: str
     #: Names of the function around the class.
     names: Mapping[str, Any] = field(default_factory=dict)
+    #: Which step runs before which; names in ``after=`` that no step has are left out.
+    order: Order = field(init=False)
+    _places: dict[str, int] = field(init=False)
+    _undoing: dict[str, Declared[CompensationMark]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._places = {step.attribute: i for i, step in enumerate(self.steps)}
+        self._undoing = {undo.mark.step: undo for undo in reversed(self.compensations)}
+        self.order = order_of([step.mark.after and self._known(step.mark.after) for step in self.steps])
+
+    def _known(self, names: Sequence[Any]) -> list[int]:
+        return [index for name in names if isinstance(name, str) and (index := self.step_index(name)) is not None]
 
     @classmethod
     def of(cls, saga: type[BaseModel], namespace: Mapping[str, Any], names: Mapping[str, Any]) -> Definition:
@@ -131,20 +144,30 @@ class Definition:
         return [*self.steps, *self.compensations]
 
     def step_index(self, attribute: str) -> int | None:
-        return next((i for i, step in enumerate(self.steps) if step.attribute == attribute), None)
+        return self._places.get(attribute)
 
     def compensation_of(self, attribute: str) -> Declared[CompensationMark] | None:
-        return next((undo for undo in self.compensations if undo.mark.step == attribute), None)
+        return self._undoing.get(attribute)
 
     @property
     def pivot(self) -> int | None:
-        """The marked pivot, or the last step where nothing can undo it."""
+        """The marked pivot, or the one step that comes after all others, where nothing can undo it."""
         marked = next((i for i, step in enumerate(self.steps) if step.mark.pivot), None)
-        if marked is not None or not self.steps:
+        if marked is not None:
             return marked
-        last = self.steps[-1]
-        irreversible = not last.mark.readonly and self.compensation_of(last.attribute) is None
-        return len(self.steps) - 1 if irreversible else None
+        everything = (1 << len(self.steps)) - 1
+        for i, step in enumerate(self.steps):
+            comes_last = self.order.before[i] == everything & ~(1 << i)
+            if comes_last and not step.mark.readonly and self.compensation_of(step.attribute) is None:
+                return i
+        return None
+
+    def available_to(self, declared: Declared[Any]) -> int | None:
+        """The steps whose output a function may take, a bit each; None for what undoes a step that does not exist."""
+        if isinstance(declared.mark, StepMark):
+            return self.order.before[self._places[declared.attribute]]
+        index = self.step_index(declared.mark.step)
+        return None if index is None else self.order.before[index] | 1 << index
 
     def forget_names(self) -> None:
         """Let go of the function around the class: its names were only for resolving."""

@@ -35,7 +35,7 @@ def check_types(definition: Definition) -> list[Problem]:
 
 
 def _parameters_can_be_filled(definition: Definition) -> Iterator[Problem]:
-    for declared, limit in _with_limits(definition):
+    for declared, available in _with_available(definition):
         for parameter in declared.parameters:
             index = definition.step_index(parameter.name)
             annotation = declared.hint(parameter.name)
@@ -43,10 +43,10 @@ def _parameters_can_be_filled(definition: Definition) -> Iterator[Problem]:
             in_vain = isinstance(injected_type(annotation), TypeVar)
             if index is None and _hides_inject(annotation):
                 yield Problem("AF105", _hidden_inject(declared, parameter), declared.where)
-            elif index is not None and index >= limit and not filled:
+            elif index is not None and not available >> index & 1 and not filled and not definition.order.cycle:
                 yield Problem("AF106", _too_early(definition, declared, index), declared.where)
             elif index is None and (in_vain or not filled) and parameter.kind not in _REPORTED_ELSEWHERE:
-                yield Problem("AF105", _unfillable(definition, declared, parameter, limit), declared.where)
+                yield Problem("AF105", _unfillable(definition, declared, parameter, available), declared.where)
 
 
 _REPORTED_ELSEWHERE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -70,14 +70,12 @@ def _hidden_inject(declared: Declared[Any], parameter: inspect.Parameter) -> str
     )
 
 
-def _with_limits(definition: Definition) -> Iterator[tuple[Declared[Any], int]]:
-    """Each function with the number of steps whose output it may take."""
-    for i, step in enumerate(definition.steps):
-        yield step, i
-    for undo in definition.compensations:
-        index = definition.step_index(undo.mark.step)
-        if index is not None:
-            yield undo, index + 1
+def _with_available(definition: Definition) -> Iterator[tuple[Declared[Any], int]]:
+    """Each function with the steps whose output it may take, a bit each."""
+    for declared in definition.functions:
+        available = definition.available_to(declared)
+        if available is not None:
+            yield declared, available
 
 
 def _too_early(definition: Definition, declared: Declared[Any], index: int) -> str:
@@ -86,9 +84,14 @@ def _too_early(definition: Definition, declared: Declared[Any], index: int) -> s
         return f"{declared.attribute!r} takes its own output. Rename the parameter."
     if isinstance(declared.mark, CompensationMark):
         return (
-            f"{declared.attribute!r} takes the output of {wanted!r}, which runs after {declared.mark.step!r}, the step "
-            f"that it undoes: by then {wanted!r} is undone, or never ran. Take outputs of {declared.mark.step!r} or of "
-            "earlier steps."
+            f"{declared.attribute!r} takes the output of {wanted!r}, which {_runs(definition, index, declared.mark.step)} "
+            f"{declared.mark.step!r}, the step that it undoes: by then {wanted!r} is undone, or never ran. Take outputs of "
+            f"{declared.mark.step!r} or of steps before it."
+        )
+    if definition.order.beside(index, definition.steps.index(declared)):
+        return (
+            f"{declared.attribute!r} takes the output of {wanted!r}, which runs beside it. Let it wait: name {wanted!r} in "
+            "its after=, or rename the parameter."
         )
     return (
         f"{declared.attribute!r} takes the output of {wanted!r}, which runs after it. Move {wanted!r} above it, or "
@@ -96,8 +99,13 @@ def _too_early(definition: Definition, declared: Declared[Any], index: int) -> s
     )
 
 
-def _unfillable(definition: Definition, declared: Declared[Any], parameter: inspect.Parameter, limit: int) -> str:
-    earlier = [step.attribute for step in definition.steps[:limit]]
+def _runs(definition: Definition, index: int, step: str) -> str:
+    undone = definition.step_index(step)
+    return "runs beside" if undone is not None and definition.order.beside(index, undone) else "runs after"
+
+
+def _unfillable(definition: Definition, declared: Declared[Any], parameter: inspect.Parameter, available: int) -> str:
+    earlier = [step.attribute for i, step in enumerate(definition.steps) if available >> i & 1]
     near = difflib.get_close_matches(parameter.name, earlier, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     annotation = declared.hint(parameter.name)
@@ -114,10 +122,10 @@ def _unfillable(definition: Definition, declared: Declared[Any], parameter: insp
 
 
 def _types_fit(definition: Definition) -> Iterator[Problem]:
-    for declared, limit in _with_limits(definition):
+    for declared, available in _with_available(definition):
         for parameter in declared.parameters:
             index = definition.step_index(parameter.name)
-            if index is None or index >= limit:
+            if index is None or not available >> index & 1:
                 continue
             step = definition.steps[index]
             consumed = declared.hint(parameter.name)

@@ -27,6 +27,8 @@ class StepMark:
     name: str | None
     timeout: float | timedelta | None
     retry: Retry | None
+    #: The steps that it runs after, as they were given; None: every step written above it.
+    after: tuple[Any, ...] | None
     readonly: bool
     pivot: bool
     idempotent: bool

@@ -13,7 +13,7 @@ import functools
 import inspect
 import math
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
@@ -31,10 +31,11 @@ RULES: Final[dict[str, str]] = {
     "AF101": "@compensates names a step that does not exist",
     "AF102": "one step has two compensations",
     "AF103": "a step or compensation is assigned twice in one body",
-    "AF104": "a step that others follow cannot be undone",
+    "AF104": "a step that others follow, or run beside, cannot be undone",
     "AF105": "nothing can fill a parameter",
     "AF106": "a parameter takes the output of a step that does not run before it",
     "AF107": "a parameter cannot be what the step returns",
+    "AF108": "after= names an unknown step, or closes a cycle",
     "AF109": "a timeout, a retry or an option makes no sense",
     "AF110": "an input or output type cannot be stored as JSON",
     "AF111": "a saga has no steps",
@@ -130,18 +131,62 @@ def _assigned_once(definition: Definition) -> Iterator[Problem]:
 def _every_effect_can_be_undone(definition: Definition) -> Iterator[Problem]:
     if any(not undo.mark.step for undo in definition.compensations):
         return  # it says no step's name (AF113), and may be the one that is missing
-    pivot = definition.pivot
+    if definition.order.cycle:
+        return  # nobody knows what comes after what
+    pivot, order = definition.pivot, definition.order
     for i, step in enumerate(definition.steps):
         reversible = step.mark.readonly or definition.compensation_of(step.attribute) is not None
-        if not reversible and (pivot is None or i < pivot):
-            later = ", ".join(later.attribute for later in definition.steps[i + 1 :])
+        if not reversible and (pivot is None or not (i == pivot or order.precedes(pivot, i))):
+            others = [
+                (j, other.attribute) for j, other in enumerate(definition.steps) if i != j and not order.precedes(j, i)
+            ]
+            after = [name for j, name in others if order.precedes(i, j)]
+            beside = [name for j, name in others if not order.precedes(i, j)]
+            can_fail = " and ".join(
+                [
+                    f"{', '.join(names)} can fail {where} it"
+                    for names, where in ((after, "after"), (beside, "beside"))
+                    if names
+                ]
+            )
             yield Problem(
                 "AF104",
-                f"{step.attribute!r} has no compensation, and {later} can fail after it: its effect would be left "
+                f"{step.attribute!r} has no compensation, and {can_fail}: its effect would be left "
                 f'behind. Write @compensates("{step.attribute}"), or mark it readonly=True if it has no effect, or '
                 "pivot=True if the saga must only go forward after it.",
                 step.where,
             )
+
+
+def _order_makes_sense(definition: Definition) -> Iterator[Problem]:
+    names = [step.attribute for step in definition.steps]
+    for step in definition.steps:
+        for name in step.mark.after or ():
+            if name in names:
+                continue
+            near = difflib.get_close_matches(str(name), names, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            others = ", ".join(other for other in names if other != step.attribute)
+            yield Problem(
+                "AF108",
+                f"{step.attribute!r} runs after {name!r}, but there is no such step. Expected names of other steps: "
+                f"{others or 'there is none'}; or after=() to begin at once.{hint}",
+                step.where,
+            )
+    if cycle := definition.order.cycle:
+        yield Problem("AF108", _circle(definition, cycle), definition.steps[cycle[0]].where)
+
+
+def _circle(definition: Definition, cycle: Sequence[int]) -> str:
+    steps = [definition.steps[i] for i in cycle]
+    if len(steps) == 1:
+        return f"{steps[0].attribute!r} runs after itself. Name other steps in its after=."
+    links = [
+        f"{step.attribute!r} after {other.attribute!r}"
+        + ("" if step.mark.after is not None else " (it has no after=, and stands below it)")
+        for step, other in zip(steps, [*steps[1:], steps[0]], strict=True)
+    ]
+    return f"These steps wait for each other: {', '.join(links)}. Change an after=, or move a step."
 
 
 def _options_make_sense(definition: Definition) -> Iterator[Problem]:
@@ -173,10 +218,19 @@ def _one_pivot(definition: Definition) -> Iterator[Problem]:
             "return: keep the first that cannot be undone.",
             step.where,
         )
-    if not marked:
+    if not marked or definition.order.cycle:
         return
-    start = definition.steps.index(marked[0])
-    for i, step in enumerate(definition.steps[start:], start):
+    start, order = definition.steps.index(marked[0]), definition.order
+    for i, step in enumerate(definition.steps):
+        if order.beside(start, i) and not step.mark.pivot:
+            yield Problem(
+                "AF112",
+                f"{step.attribute!r} runs beside the pivot {marked[0].attribute!r}: when the pivot succeeds, nobody knows "
+                f"whether {step.attribute!r} can still fail. Let one of them wait for the other by after=.",
+                step.where,
+            )
+        if i != start and not order.precedes(start, i):
+            continue
         undo = definition.compensation_of(step.attribute)
         if undo is not None:
             place = "is the pivot" if i == start else f"comes after the pivot {marked[0].attribute!r}"
@@ -186,7 +240,7 @@ def _one_pivot(definition: Definition) -> Iterator[Problem]:
                 "Remove the compensation, or move the pivot.",
                 undo.where,
             )
-        if i > start and step.mark.retry is None:
+        if i != start and step.mark.retry is None:
             yield Problem(
                 "AF112",
                 f"{step.attribute!r} comes after the pivot {marked[0].attribute!r} and has no retry: the saga can only go "
@@ -268,6 +322,7 @@ _STRUCTURE: tuple[Callable[[Definition], Iterator[Problem]], ...] = (
     _compensations_have_steps,
     _one_compensation_a_step,
     _assigned_once,
+    _order_makes_sense,
     _every_effect_can_be_undone,
     _options_make_sense,
     _one_pivot,

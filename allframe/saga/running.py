@@ -318,6 +318,8 @@ class RunningSaga:
             if self.events is not None:
                 self.events += ended.events
             await self._write(records, now, ended.writes)
+            if undecided and execution.turning_back:
+                self.wake()  # siblings that wait to try again need not
         return moves
 
     async def _write(

@@ -758,7 +758,7 @@ def test_af106_a_compensation_takes_the_output_of_a_later_step() -> None:
 
     assert refused(declare, "AF106") == (
         "'undo' takes the output of 'second', which runs after 'first', the step that it undoes: by then 'second' is "
-        "undone, or never ran. Take outputs of 'first' or of earlier steps."
+        "undone, or never ran. Take outputs of 'first' or of steps before it."
     )
 
 
