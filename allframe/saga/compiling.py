@@ -53,6 +53,7 @@ def compile_graph(definition: Definition) -> SagaGraph:
             timeout=seconds(undo.mark.timeout),
             retry=undo.mark.retry,
             if_unknown=undo.mark.if_unknown,
+            is_method=not undo.is_plain,
         )
         nodes.append(
             Node(
@@ -78,6 +79,7 @@ def compile_graph(definition: Definition) -> SagaGraph:
                 timeout=seconds(mark.timeout),
                 retry=mark.retry,
                 compensation=compensation or None,
+                is_method=not declared.is_plain,
             )
         )
     cls = definition.cls
@@ -94,6 +96,8 @@ def _parameters(definition: Definition, declared: Declared[Any]) -> tuple[Parame
         wanted = injected(annotation)
         if index is not None and available >> index & 1:
             found.append(Parameter(parameter.name, Source.OUTPUT, step=index))
+        elif declared.is_plain and parameter.name in definition.fields:
+            found.append(Parameter(parameter.name, Source.FIELD))
         elif is_context(annotation):
             found.append(Parameter(parameter.name, Source.CONTEXT))
         elif wanted is not None:

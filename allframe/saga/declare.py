@@ -22,7 +22,16 @@ from allframe.naming import Names, place_here, place_of
 from allframe.saga.compiling import check, compile_graph
 from allframe.saga.definition import Definition, fields_of
 from allframe.saga.graph import SagaGraph
-from allframe.saga.marks import CompensationMark, Misplaced, StepMark, code_of, mark_of, marked, place_of_function
+from allframe.saga.marks import (
+    CompensationMark,
+    Misplaced,
+    Plain,
+    StepMark,
+    code_of,
+    mark_of,
+    marked,
+    place_of_function,
+)
 from allframe.saga.retry import Retry
 
 __all__ = ["SAGAS", "Saga", "compensates", "step"]
@@ -61,7 +70,10 @@ def step(
     pivot: bool = False,
     idempotent: bool = False,
 ) -> Any:
-    """Mark an async method of a saga as a step.
+    """Mark an async method of a saga, or a plain async function, as a step.
+
+    A plain function has no ``self``: its parameters are filled from the saga's fields as well. It can be a step of many
+    sagas, and of one saga more than once: ``first = reserve; second = reserve``.
 
     Args:
         name: What is stored; the method's name if not given. Keep it when you rename the method.
@@ -99,32 +111,33 @@ def _names_in(after: Any) -> tuple[Any, ...] | None:
 
 
 def compensates(
-    step: str,
+    step: str | Callable[..., Any],
     /,
     *,
     timeout: float | timedelta | None = 60.0,
     retry: Retry = Retry(attempts=5),  # noqa: B008 - frozen
     if_unknown: Literal["call", "fail"] = "call",
 ) -> Callable[[F], F]:
-    """Mark an async method of a saga as what undoes a step.
+    """Mark an async method of a saga, or a plain async function, as what undoes a step.
 
     It may take the output of that step, and of every step before it. It must be able to run twice: a crash between
     its effect and its record runs it again.
 
     Args:
-        step: The name of the method that it undoes.
+        step: The name of the method that it undoes, or the marked function itself.
         timeout: Seconds, or a ``timedelta``, that one attempt may take; None for no limit.
         retry: When to try again. After the last attempt the saga ends ``FAILED``, for a person to see to.
         if_unknown: What to do where nobody can say whether the step took effect. ``"call"``: call it with an `Unknown`
             in place of the output. ``"fail"``: do not; the saga ends ``FAILED``, for a person to see to.
     """
     given: Any = step
-    name = given if isinstance(given, str) else ""
-    mark = CompensationMark(step=name, timeout=timeout, retry=retry, if_unknown=if_unknown)
-    if name:
+    is_step = isinstance(mark_of(given), StepMark) or (isinstance(given, str) and given)
+    mark = CompensationMark(step=given if is_step else "", timeout=timeout, retry=retry, if_unknown=if_unknown)
+    if is_step:
         return functools.partial(marked, mark=mark)
-    known = getattr(given, "__name__", "debit") if isinstance(mark_of(given), StepMark) else "debit"
-    text = f'is marked with @compensates without the name of a step. Write the one that it undoes: @compensates("{known}").'
+    text = (
+        'is marked with @compensates without the name of a step. Write the one that it undoes: @compensates("debit").'
+    )
     return cast("Callable[[F], F]", Misplaced(given, mark, text))
 
 
@@ -188,13 +201,18 @@ class SagaMeta(ModelMetaclass):
             names = origin.__allframe_definition__.names
             saga.saga_name = origin.saga_name + saga.__name__.removeprefix(origin.__name__)
             saga.saga_version = origin.saga_version
+            saga.__allframe_abstract__ = origin.__allframe_abstract__
         definition = Definition.of(saga, namespace, names)
         type.__setattr__(cls, "__allframe_definition__", definition)
         type.__setattr__(cls, "__allframe_graph__", None)
-        if check(definition):
+        for declared in definition.functions:
+            if declared.is_plain and not isinstance(vars(cls).get(declared.attribute), Plain):
+                type.__setattr__(cls, declared.attribute, Plain(declared.value))
+        if check(definition) and not definition.abstract:
             type.__setattr__(cls, "__allframe_graph__", compile_graph(definition))
             definition.forget_names()
-        SAGAS.add(saga.saga_name, saga.saga_version, saga)
+        if not definition.abstract:
+            SAGAS.add(saga.saga_name, saga.saga_version, saga)
 
     @property
     def graph(cls) -> SagaGraph:
@@ -202,7 +220,7 @@ class SagaMeta(ModelMetaclass):
 
         Raises:
             DefinitionError: for annotations that could not be resolved when the class was created, and still cannot, or
-                that turn out to break a rule; for `Saga` itself.
+                that turn out to break a rule; for `Saga` itself, and a class with ``abstract=True``.
         """
         graph: SagaGraph | None = cls.__dict__.get("__allframe_graph__")
         if graph is None:
@@ -210,6 +228,9 @@ class SagaMeta(ModelMetaclass):
             if definition is None:
                 problem = Problem("AF111", f"{cls.__name__} has no steps of its own: subclass it.", place_of(cls))
                 raise DefinitionError(cls.__name__, [problem])
+            if definition.abstract:
+                text = f"{cls.__name__} is abstract=True: it may lack steps, and cannot be run. Subclass it."
+                raise DefinitionError(definition.title, [Problem("AF111", text, definition.where)])
             graph = compile_graph(definition)
             type.__setattr__(cls, "__allframe_graph__", graph)
             definition.forget_names()
@@ -226,7 +247,8 @@ class Saga(BaseModel, metaclass=SagaMeta):
             ...
 
     ``name`` is what is stored; the class's name if not given. Raise ``version`` when a saga that began with the class as
-    it was must not go on with the class as it is.
+    it was must not go on with the class as it is. ``abstract=True`` makes a base for other sagas: it may lack steps or
+    compensations, and cannot be run.
 
     Raises:
         DefinitionError: when the class is created, with everything that is wrong with it.
@@ -245,15 +267,19 @@ class Saga(BaseModel, metaclass=SagaMeta):
 
     saga_name: ClassVar[str]
     saga_version: ClassVar[int]
+    __allframe_abstract__: ClassVar[bool] = False
 
-    def __init_subclass__(cls, *, name: str | None = None, version: int = 1, **kwargs: Any) -> None:
+    def __init_subclass__(
+        cls, *, name: str | None = None, version: int = 1, abstract: bool = False, **kwargs: Any
+    ) -> None:
         try:
             super().__init_subclass__(**kwargs)
         except TypeError as error:
             if not kwargs:
                 raise
             text = (
-                f"{cls.__name__} has class keywords that no saga takes: {', '.join(kwargs)}. It takes name and version."
+                f"{cls.__name__} has class keywords that no saga takes: {', '.join(kwargs)}. It takes name, version and "
+                "abstract."
             )
             raise TypeError(text) from error
         if place := place_here(cls.__module__):
@@ -264,6 +290,7 @@ class Saga(BaseModel, metaclass=SagaMeta):
             raise DefinitionError(f"Saga {cls.__qualname__}", problems)
         cls.saga_name = cls.__name__ if name is None else name
         cls.saga_version = version
+        cls.__allframe_abstract__ = abstract
 
 
 #: What every saga has, and `Saga` itself not yet.

@@ -6,6 +6,7 @@ need types, not the others.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 import types
@@ -35,13 +36,22 @@ from allframe.errors import Problem
 from allframe.inject import injected_type
 from allframe.naming import place_of
 from allframe.saga.context import StepContext, Unknown
-from allframe.saga.marks import CompensationMark, Misplaced, StepMark, mark_of, place_of_function
+from allframe.saga.marks import (
+    CompensationMark,
+    Misplaced,
+    StepMark,
+    function_of,
+    is_same,
+    mark_of,
+    place_of_function,
+)
 from allframe.saga.ordering import Order, order_of
 
 __all__ = [
     "MISSING",
     "Declared",
     "Definition",
+    "Nameless",
     "accepts_unknown",
     "fields_of",
     "injected",
@@ -55,6 +65,14 @@ __all__ = [
 M = TypeVar("M", StepMark, CompensationMark)
 #: What a parameter or a return without an annotation has.
 MISSING: Any = inspect.Parameter.empty
+
+
+@dataclass(frozen=True, slots=True)
+class Nameless:
+    """A function that is compensated and has no name in the class, or several."""
+
+    function: str
+    names: tuple[str, ...]
 
 
 @dataclass(slots=True, eq=False)
@@ -71,9 +89,14 @@ class Declared(Generic[M]):
     hints: dict[str, Any] | None = None
 
     @property
+    def is_plain(self) -> bool:
+        """Whether it is a plain function, which has no ``self``."""
+        return self.signature is not None and next(iter(self.signature.parameters), None) != "self"
+
+    @property
     def parameters(self) -> list[inspect.Parameter]:
         """Without ``self``."""
-        return list(self.signature.parameters.values())[1:] if self.signature else []
+        return list(self.signature.parameters.values())[not self.is_plain :] if self.signature else []
 
     @property
     def returns(self) -> Any:
@@ -107,7 +130,7 @@ class Definition:
     #: Which step runs before which; names in ``after=`` that no step has are left out.
     order: Order = field(init=False)
     _places: dict[str, int] = field(init=False)
-    _undoing: dict[str, Declared[CompensationMark]] = field(init=False)
+    _undoing: dict[Any, Declared[CompensationMark]] = field(init=False)
 
     def __post_init__(self) -> None:
         self._places = {step.attribute: i for i, step in enumerate(self.steps)}
@@ -122,7 +145,8 @@ class Definition:
         where = place_of(saga)
         steps: list[Declared[StepMark]] = []
         compensations: list[Declared[CompensationMark]] = []
-        for name, value, mark in _marked(saga, namespace):
+        for name, given, mark in _marked(saga, namespace):
+            value = function_of(given)
             place, signature, hints = (
                 place_of_function(value) or where,
                 _signature(value),
@@ -132,8 +156,15 @@ class Definition:
                 steps.append(Declared(name, value, mark, place, signature, hints))
             else:
                 compensations.append(Declared(name, value, mark, place, signature, hints))
+        for undo in compensations:
+            undo.mark = _by_name(undo, saga, namespace, [step.attribute for step in steps])
         doubled = getattr(namespace, "doubled", ())
         return cls(saga, steps, compensations, doubled, set(fields_of(saga)), where, dict(names))
+
+    @property
+    def abstract(self) -> bool:
+        """Whether it is a base for other sagas, which need not be whole."""
+        return bool(self.cls.__allframe_abstract__)
 
     @property
     def title(self) -> str:
@@ -143,8 +174,8 @@ class Definition:
     def functions(self) -> list[Declared[Any]]:
         return [*self.steps, *self.compensations]
 
-    def step_index(self, attribute: str) -> int | None:
-        return self._places.get(attribute)
+    def step_index(self, attribute: str | Callable[..., Any]) -> int | None:
+        return self._places.get(attribute) if isinstance(attribute, str) else None
 
     def compensation_of(self, attribute: str) -> Declared[CompensationMark] | None:
         return self._undoing.get(attribute)
@@ -196,6 +227,29 @@ def _marked(saga: type, namespace: Mapping[str, Any]) -> Iterator[tuple[str, Any
     for name in _marked_names(saga, own):
         values = [body[name] for body in bodies if name in body]
         yield name, values[0], next(mark for value in values if (mark := mark_of(value)))
+
+
+def _names_of(undo: Declared[CompensationMark], bodies: Sequence[Mapping[str, Any]], steps: Sequence[str]) -> list[str]:
+    """The names that the function which ``undo`` compensates has, in the nearest body where it has any."""
+    for body in bodies:
+        found = {name: value for name, value in body.items() if name in steps}
+        exact = [name for name, value in found.items() if function_of(value) is undo.mark.step]
+        if names := exact or [name for name, value in found.items() if is_same(value, undo.mark.step)]:
+            return names
+    return []
+
+
+def _by_name(
+    undo: Declared[CompensationMark], saga: type, namespace: Mapping[str, Any], steps: Sequence[str]
+) -> CompensationMark:
+    """The mark with the name of the step in place of its function, if it has one name."""
+    if isinstance(undo.mark.step, str):
+        return undo.mark
+    bodies = [namespace, *(vars(base) for base in saga.__mro__[1:])]
+    stands_in = next(i for i, body in enumerate(bodies) if mark_of(body.get(undo.attribute)))
+    names = _names_of(undo, bodies[stands_in:], steps)
+    step: Any = names[0] if len(names) == 1 else Nameless(getattr(undo.mark.step, "__name__", "?"), tuple(names))
+    return dataclasses.replace(undo.mark, step=step)
 
 
 def _marked_names(cls: type, body: Mapping[str, Any]) -> list[str]:

@@ -35,8 +35,12 @@ def check_types(definition: Definition) -> list[Problem]:
 
 
 def _parameters_can_be_filled(definition: Definition) -> Iterator[Problem]:
+    if definition.abstract:
+        return  # who subclasses it may add the steps
     for declared, available in _with_available(definition):
         for parameter in declared.parameters:
+            if declared.is_plain and parameter.name in definition.fields:
+                continue
             index = definition.step_index(parameter.name)
             annotation = declared.hint(parameter.name)
             filled = injected(annotation) is not None or is_context(annotation) or parameter.default is not MISSING
@@ -99,7 +103,7 @@ def _too_early(definition: Definition, declared: Declared[Any], index: int) -> s
     )
 
 
-def _runs(definition: Definition, index: int, step: str) -> str:
+def _runs(definition: Definition, index: int, step: str | Callable[..., Any]) -> str:
     undone = definition.step_index(step)
     return "runs beside" if undone is not None and definition.order.beside(index, undone) else "runs after"
 
@@ -109,7 +113,10 @@ def _unfillable(definition: Definition, declared: Declared[Any], parameter: insp
     near = difflib.get_close_matches(parameter.name, earlier, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     annotation = declared.hint(parameter.name)
-    if parameter.name in definition.fields:
+    field = f" or of a field ({', '.join(sorted(definition.fields)) or 'there is none'})" if declared.is_plain else ""
+    if declared.is_plain and parameter is declared.parameters[0] and annotation is MISSING:
+        hint = " If this is a method, call its first parameter self."
+    elif parameter.name in definition.fields:
         hint = f" It is a field of the saga: read self.{parameter.name}."
     elif injected_type(annotation) is not None:
         hint = " Say what to inject, such as Inject[Bank]."
@@ -117,7 +124,7 @@ def _unfillable(definition: Definition, declared: Declared[Any], parameter: insp
         hint = f" To be given an object, annotate it Inject[{strip(annotation).__name__}]."
     return (
         f"Nothing fills the parameter {parameter.name!r} of {declared.attribute!r}. A parameter is the name of an earlier "
-        f"step ({', '.join(earlier) or 'there is none'}), or is annotated StepContext or Inject[...].{hint}"
+        f"step ({', '.join(earlier) or 'there is none'}){field}, or is annotated StepContext or Inject[...].{hint}"
     )
 
 
@@ -137,6 +144,21 @@ def _types_fit(definition: Definition) -> Iterator[Problem]:
                 f"{show(step.returns)}. Annotate both alike.",
                 declared.where,
             )
+
+
+def _fields_fit(definition: Definition) -> Iterator[Problem]:
+    """What a plain function takes from the saga's fields."""
+    for declared in definition.functions:
+        for parameter in declared.parameters if declared.is_plain else ():
+            field = definition.cls.model_fields.get(parameter.name)
+            consumed = declared.hint(parameter.name)
+            if field is not None and not can_be(field.annotation, consumed):
+                yield Problem(
+                    "AF107",
+                    f"{declared.attribute!r} takes {parameter.name!r} as {show(consumed)}, but the field is "
+                    f"{show(field.annotation)}. Annotate both alike.",
+                    declared.where,
+                )
 
 
 def can_be(produced: Any, consumed: Any) -> bool:
@@ -192,5 +214,6 @@ def show(annotation: Any) -> str:
 _TYPES: tuple[Callable[[Definition], Iterator[Problem]], ...] = (
     _parameters_can_be_filled,
     _types_fit,
+    _fields_fit,
     _unknown_is_accepted,
 )

@@ -102,6 +102,7 @@ class Plan:
 class Source(Enum):
     """Where a parameter's value comes from."""
 
+    FIELD = "field"
     CONTEXT = "context"
     OUTPUT = "output"
     INJECT = "inject"
@@ -133,6 +134,8 @@ class Compensation:
     timeout: float | None
     retry: Retry
     if_unknown: Literal["call", "fail"]
+    #: Whether it is called with the saga as ``self``.
+    is_method: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +153,8 @@ class Step:
     timeout: float | None
     retry: Retry | None
     compensation: Compensation | None
+    #: Whether it is called with the saga as ``self``.
+    is_method: bool = True
 
 
 class SagaGraph:

@@ -20,7 +20,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from allframe.errors import Problem
-from allframe.saga.definition import Declared, Definition
+from allframe.saga.definition import Declared, Definition, Nameless
 from allframe.saga.marks import CompensationMark, Misplaced
 from allframe.saga.retry import Retry, is_number
 
@@ -44,6 +44,7 @@ RULES: Final[dict[str, str]] = {
     "AF114": "a field and a step share a name, or a readonly step is compensated",
     "AF115": "a field, step or compensation hides an attribute that every saga has",
     "AF116": "a compensation demands an output that may not be there",
+    "AF117": "@compensates names a function that has two names in the body",
     "AF118": "an event's name, version or stream makes no sense",
     "AF119": "a saga's name or version makes no sense, or two sagas share them",
 }
@@ -53,7 +54,8 @@ _ASYNC_FLAGS = inspect.CO_COROUTINE | inspect.CO_ITERABLE_COROUTINE
 
 def check_structure(definition: Definition) -> list[Problem]:
     """The problems that can be seen without resolving an annotation."""
-    return [problem for rule in _STRUCTURE for problem in rule(definition)]
+    rules = _STRUCTURE if definition.abstract else (*_STRUCTURE, *_WHOLE)
+    return sorted((problem for rule in rules for problem in rule(definition)), key=lambda problem: problem.rule)
 
 
 def _has_steps(definition: Definition) -> Iterator[Problem]:
@@ -94,6 +96,9 @@ def _storable_name(name: object) -> bool:
 def _compensations_have_steps(definition: Definition) -> Iterator[Problem]:
     names = [step.attribute for step in definition.steps]
     for undo in definition.compensations:
+        if isinstance(undo.mark.step, Nameless):
+            yield _nameless(undo, undo.mark.step, names)
+            continue
         if undo.mark.step in names or not undo.mark.step:  # without any name it is AF113
             continue
         near = difflib.get_close_matches(str(undo.mark.step), names, n=1)
@@ -106,11 +111,25 @@ def _compensations_have_steps(definition: Definition) -> Iterator[Problem]:
         )
 
 
+def _nameless(undo: Declared[CompensationMark], given: Nameless, steps: Sequence[str]) -> Problem:
+    if given.names:
+        text = (
+            f"{undo.attribute!r} compensates the function {given.function!r}, which is {len(given.names)} steps here: "
+            f'{", ".join(given.names)}. Say which: @compensates("{given.names[0]}").'
+        )
+        return Problem("AF117", text, undo.where)
+    text = (
+        f"{undo.attribute!r} compensates the function {given.function!r}, which is no step here. The steps are: "
+        f"{', '.join(steps) or 'none'}. Make it one, such as `{given.function} = {given.function}`, or name one of them."
+    )
+    return Problem("AF101", text, undo.where)
+
+
 def _one_compensation_a_step(definition: Definition) -> Iterator[Problem]:
-    first: dict[str, str] = {}
+    first: dict[Any, str] = {}
     for undo in definition.compensations:
         before = first.setdefault(undo.mark.step, undo.attribute)
-        if before != undo.attribute and undo.mark.step:
+        if before != undo.attribute and undo.mark.step and not isinstance(undo.mark.step, Nameless):
             yield Problem(
                 "AF102",
                 f"{before!r} and {undo.attribute!r} both compensate {undo.mark.step!r}. A step is undone once: keep one "
@@ -129,7 +148,7 @@ def _assigned_once(definition: Definition) -> Iterator[Problem]:
 
 
 def _every_effect_can_be_undone(definition: Definition) -> Iterator[Problem]:
-    if any(not undo.mark.step for undo in definition.compensations):
+    if any(not undo.mark.step or isinstance(undo.mark.step, Nameless) for undo in definition.compensations):
         return  # it says no step's name (AF113), and may be the one that is missing
     if definition.order.cycle:
         return  # nobody knows what comes after what
@@ -249,7 +268,7 @@ def _one_pivot(definition: Definition) -> Iterator[Problem]:
             )
 
 
-def _steps_are_async_methods(definition: Definition) -> Iterator[Problem]:
+def _steps_are_async_functions(definition: Definition) -> Iterator[Problem]:
     for declared in definition.functions:
         for text in _misshapen(declared):
             yield Problem("AF113", f"{declared.attribute!r} {text}", declared.where)
@@ -261,7 +280,7 @@ def _misshapen(declared: Declared[Any]) -> Iterator[str]:
     if isinstance(value, Misplaced) and value.text:
         yield value.text
     elif isinstance(thing, staticmethod | classmethod):
-        yield f"is a {type(thing).__name__}. Make it an ordinary method: a step works on its saga's input."
+        yield f"is a {type(thing).__name__}. Make it an ordinary method, or mark a plain function and assign it here."
     elif isinstance(thing, functools.partial | types.MethodType):
         kind = "partial" if isinstance(thing, functools.partial) else "bound method"
         yield f"is a {kind}. Write an async method that calls it."
@@ -278,9 +297,7 @@ def _misshapen(declared: Declared[Any]) -> Iterator[str]:
 def _misshapen_parameters(declared: Declared[Any]) -> Iterator[str]:
     assert declared.signature is not None
     parameters = list(declared.signature.parameters.values())
-    if not parameters or parameters[0].name != "self":
-        yield "has no first parameter `self`. A step is a method of its saga."
-    for parameter in parameters[1:]:
+    for parameter in parameters if declared.is_plain else parameters[1:]:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             stars = "*" if parameter.kind is parameter.VAR_POSITIONAL else "**"
             yield f"takes {stars}{parameter.name}, which nothing can fill. Name what it needs."
@@ -316,17 +333,21 @@ def _nothing_is_hidden(definition: Definition) -> Iterator[Problem]:
             yield Problem("AF115", text, declared.where)
 
 
-_STRUCTURE: tuple[Callable[[Definition], Iterator[Problem]], ...] = (
+#: What holds of a whole saga, and not of a base for others, which may lack steps and compensations.
+_WHOLE: tuple[Callable[[Definition], Iterator[Problem]], ...] = (
     _has_steps,
-    _name_and_version,
     _compensations_have_steps,
-    _one_compensation_a_step,
-    _assigned_once,
     _order_makes_sense,
     _every_effect_can_be_undone,
-    _options_make_sense,
     _one_pivot,
-    _steps_are_async_methods,
+)
+
+_STRUCTURE: tuple[Callable[[Definition], Iterator[Problem]], ...] = (
+    _name_and_version,
+    _one_compensation_a_step,
+    _assigned_once,
+    _options_make_sense,
+    _steps_are_async_functions,
     _names_are_distinct,
     _nothing_is_hidden,
 )

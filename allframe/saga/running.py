@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,7 +25,7 @@ from allframe.payload import canonical
 from allframe.saga.context import StepContext, idempotency_key
 from allframe.saga.engine import Engine, persist
 from allframe.saga.execution import RUNNING, Compensate, Execution, Move, Phase, Run, SagaStatus
-from allframe.saga.graph import Parameter, SagaGraph, Source
+from allframe.saga.graph import Compensation, Parameter, SagaGraph, Source, Step
 from allframe.saga.judge import Ended, judge_compensation, judge_step
 from allframe.saga.monitor import head_of
 from allframe.saga.outputs import load_output
@@ -234,7 +233,7 @@ class RunningSaga:
         state = self.execution.steps[index]
         this = new_attempt(step.timeout)
         context = self._context(index, state.attempts, "do", this)
-        await self._call(index, step.function, step.parameters, context, this)
+        await self._call(index, step, context, this)
         return judge_step(step, context, this, self._now())
 
     async def _compensate(self, index: int) -> Ended:
@@ -244,21 +243,15 @@ class RunningSaga:
         this = new_attempt(undo.timeout)
         context = self._context(index, state.undo_attempts, "undo", this)
         context.outcome = self._output(index)
-        await self._call(index, undo.function, undo.parameters, context, this)
+        await self._call(index, undo, context, this)
         return judge_compensation(undo, context, this, self._now())
 
-    async def _call(
-        self,
-        index: int,
-        function: Callable[..., Any],
-        parameters: tuple[Parameter, ...],
-        context: StepContext,
-        this: Attempt,
-    ) -> None:
-        arguments = self._arguments(parameters, context)
+    async def _call(self, index: int, part: Step | Compensation, context: StepContext, this: Attempt) -> None:
+        arguments = self._arguments(part.parameters, context)
+        positional = (self.saga,) if part.is_method else ()
         self._attempts[index] = this
         try:
-            await attempt(lambda: function(self.saga, **arguments), this, lambda: self.engine.dropping)
+            await attempt(lambda: part.function(*positional, **arguments), this, lambda: self.engine.dropping)
         finally:
             del self._attempts[index]
 
@@ -279,6 +272,8 @@ class RunningSaga:
         arguments: dict[str, Any] = {}
         for parameter in parameters:
             match parameter.source:
+                case Source.FIELD:
+                    arguments[parameter.name] = getattr(self.saga, parameter.name)
                 case Source.OUTPUT:
                     arguments[parameter.name] = self._output(parameter.step)
                 case Source.CONTEXT:
