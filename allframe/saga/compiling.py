@@ -6,9 +6,11 @@ from typing import Any
 
 from allframe.errors import DefinitionError
 from allframe.payload import Payload
-from allframe.saga.definition import MISSING, Declared, Definition, injected, is_context, seconds, unresolved_names
+from allframe.saga.annotations import MISSING, injected, is_context
+from allframe.saga.definition import Declared, Definition, seconds, unresolved_names
 from allframe.saga.fitting import check_types
 from allframe.saga.graph import Compensation, Node, Parameter, Plan, SagaGraph, Source, Step
+from allframe.saga.marks import DEFAULT_TIMEOUT
 from allframe.saga.rules import check_structure
 from allframe.saga.storable import check_storage
 
@@ -54,6 +56,7 @@ def compile_graph(definition: Definition) -> SagaGraph:
             retry=undo.mark.retry,
             if_unknown=undo.mark.if_unknown,
             is_method=not undo.is_plain,
+            is_async=undo.is_async,
         )
         nodes.append(
             Node(
@@ -76,10 +79,11 @@ def compile_graph(definition: Definition) -> SagaGraph:
                 function=declared.value,
                 parameters=parameters,
                 output=Payload(declared.output),
-                timeout=seconds(mark.timeout),
+                timeout=None if mark.timeout is DEFAULT_TIMEOUT and not declared.is_async else seconds(mark.timeout),
                 retry=mark.retry,
                 compensation=compensation or None,
                 is_method=not declared.is_plain,
+                is_async=declared.is_async,
             )
         )
     cls = definition.cls

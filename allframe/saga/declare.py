@@ -23,6 +23,7 @@ from allframe.saga.compiling import check, compile_graph
 from allframe.saga.definition import Definition, fields_of
 from allframe.saga.graph import SagaGraph
 from allframe.saga.marks import (
+    DEFAULT_TIMEOUT,
     CompensationMark,
     Misplaced,
     Plain,
@@ -37,9 +38,6 @@ from allframe.saga.retry import Retry
 __all__ = ["SAGAS", "Saga", "compensates", "step"]
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-#: An attempt of a step is cut after this many seconds, unless it says otherwise.
-DEFAULT_TIMEOUT: Final = 30.0
 
 #: Every saga class that this process has imported, by stored name and version.
 SAGAS: Names[type[Saga]]
@@ -70,14 +68,15 @@ def step(
     pivot: bool = False,
     idempotent: bool = False,
 ) -> Any:
-    """Mark an async method of a saga, or a plain async function, as a step.
+    """Mark a method of a saga, or a plain function, as a step. What is not async runs on a thread.
 
     A plain function has no ``self``: its parameters are filled from the saga's fields as well. It can be a step of many
     sagas, and of one saga more than once: ``first = reserve; second = reserve``.
 
     Args:
         name: What is stored; the method's name if not given. Keep it when you rename the method.
-        timeout: Seconds, or a ``timedelta``, that one attempt may take; None for no limit. 30 s if not given.
+        timeout: Seconds, or a ``timedelta``, that one attempt may take; None for no limit. If not given, 30 s, and no
+            limit for one that runs on a thread, which cannot be interrupted: it is asked to end by ``ctx.cancelled``.
         retry: When to try again. Without it a step is tried once.
         after: The names of the methods that it runs after; ``()``: it begins at once. If not given, it runs after every
             step written above it. Steps of which none waits for the other run side by side.
@@ -118,7 +117,7 @@ def compensates(
     retry: Retry = Retry(attempts=5),  # noqa: B008 - frozen
     if_unknown: Literal["call", "fail"] = "call",
 ) -> Callable[[F], F]:
-    """Mark an async method of a saga, or a plain async function, as what undoes a step.
+    """Mark a method of a saga, or a plain function, as what undoes a step. What is not async runs on a thread.
 
     It may take the output of that step, and of every step before it. It must be able to run twice: a crash between
     its effect and its record runs it again.

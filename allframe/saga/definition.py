@@ -14,16 +14,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import (
-    Annotated,
     Any,
     ClassVar,
-    ForwardRef,
     Generic,
     Never,
     NoReturn,
     TypeVar,
-    Union,
-    get_args,
     get_origin,
     get_type_hints,
 )
@@ -33,9 +29,8 @@ from pydantic._internal._generics import replace_types
 from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 
 from allframe.errors import Problem
-from allframe.inject import injected_type
 from allframe.naming import place_of
-from allframe.saga.context import StepContext, Unknown
+from allframe.saga.annotations import MISSING
 from allframe.saga.marks import (
     CompensationMark,
     Misplaced,
@@ -48,23 +43,15 @@ from allframe.saga.marks import (
 from allframe.saga.ordering import Order, order_of
 
 __all__ = [
-    "MISSING",
     "Declared",
     "Definition",
     "Nameless",
-    "accepts_unknown",
     "fields_of",
-    "injected",
-    "is_context",
-    "members",
     "seconds",
-    "strip",
     "unresolved_names",
 ]
 
 M = TypeVar("M", StepMark, CompensationMark)
-#: What a parameter or a return without an annotation has.
-MISSING: Any = inspect.Parameter.empty
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +79,11 @@ class Declared(Generic[M]):
     def is_plain(self) -> bool:
         """Whether it is a plain function, which has no ``self``."""
         return self.signature is not None and next(iter(self.signature.parameters), None) != "self"
+
+    @property
+    def is_async(self) -> bool:
+        """Whether calling it gives something to await."""
+        return inspect.iscoroutinefunction(self.value) or bool(_flags(self.value) & inspect.CO_ITERABLE_COROUTINE)
 
     @property
     def parameters(self) -> list[inspect.Parameter]:
@@ -343,53 +335,14 @@ def _arguments(saga: Any) -> dict[Any, Any]:
     )
 
 
-def is_context(annotation: Any) -> bool:
-    """Also where it may be None: a method is written so that tests call without a context."""
-    return StepContext in members(annotation)
-
-
-def injected(annotation: Any) -> Any | None:
-    """The type that ``annotation`` asks to inject; None if it asks for nothing, or does not say for what."""
-    found = injected_type(annotation)
-    return None if isinstance(found, TypeVar) else found
-
-
-def strip(annotation: Any) -> Any:
-    """An annotation without ``Annotated``, and what stands behind a name made with ``type``."""
-    while True:
-        if get_origin(annotation) is Annotated:
-            annotation = get_args(annotation)[0]
-        elif hasattr(annotation, "__value__"):
-            annotation = annotation.__value__
-        else:
-            return annotation
-
-
-def members(annotation: Any) -> list[Any]:
-    """The members of a union, flat; of anything else, itself."""
-    annotation = strip(annotation)
-    if get_origin(annotation) in (Union, types.UnionType):
-        return [inner for member in get_args(annotation) for inner in members(member)]
-    return [type(None) if annotation is None else annotation]
-
-
-def accepts_unknown(annotation: Any) -> bool:
-    """Whether a parameter of this annotation can be given an `Unknown`; what cannot be decided, can."""
-    return any(_accepts_unknown(member) for member in members(annotation))
-
-
-def _accepts_unknown(member: Any) -> bool:
-    if member in (Any, MISSING) or isinstance(member, TypeVar | ForwardRef | str):
-        return True
-    try:
-        return isinstance(member, type) and issubclass(Unknown, member)
-    except TypeError:  # a Protocol that cannot be asked
-        return True
-
-
 def seconds(timeout: float | timedelta | None) -> float | None:
     return timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
 
 
 def _signature(value: Any) -> inspect.Signature | None:
     return inspect.signature(value) if isinstance(value, types.FunctionType) else None
+
+
+def _flags(value: Any) -> int:
+    code = getattr(value, "__code__", None)
+    return code.co_flags if code is not None else 0

@@ -11,6 +11,8 @@ from allframe.clock import Clock
 from allframe.errors import StoreError, StoreUnavailable
 from allframe.events.backend import Commit, EventStoreBackend
 from allframe.inject import Provider
+from allframe.saga.overdue import Overdue
+from allframe.saga.threads import Threads
 
 if TYPE_CHECKING:
     from allframe.saga.running import RunningSaga
@@ -28,6 +30,10 @@ class Engine(Protocol):
     epoch: int
     #: Fingerprints of the graphs that are stored.
     definitions: set[str]
+    #: Where sync steps run.
+    threads: Threads
+    #: Who notices what does not end.
+    overdue: Overdue
 
     @property
     def leaving(self) -> bool:

@@ -50,6 +50,7 @@ from allframe.saga.records import (
     StepNotBegun,
     StepNotCompensated,
     StepOutputLost,
+    StepStillRunning,
     StepSucceeded,
     StepUnknown,
 )
@@ -115,6 +116,8 @@ class Execution:
         #: Open attempts.
         self.running: dict[int, None] = {}
         self.undoing: int | None = None
+        #: Those of them that were to end, and have not.
+        self.overdue: dict[int, None] = {}
         self.succeeded = 0
         self._ended = 0
         self._waiting_for = [len(node.after) for node in plan.nodes]
@@ -161,6 +164,11 @@ class Execution:
     def turning_back(self) -> bool:
         """Whether it was decided that the saga is undone."""
         return self.cause is not None or (self.cancel is not None and not self.committed)
+
+    @property
+    def attention(self) -> bool:
+        """Whether a person should look."""
+        return self.status in (SagaStatus.FAILED, SagaStatus.BLOCKED) or bool(self.overdue)
 
     @property
     def committed(self) -> bool:
@@ -289,6 +297,8 @@ class Execution:
                 self._step_unknown(self.plan.index[record.step], record)
             case StepNotBegun():
                 self._step_not_begun(self.plan.index[record.step])
+            case StepStillRunning():
+                self.overdue[self.plan.index[record.step]] = None
             case CancelRequested():
                 self._cancel_requested(record)
             case RollbackBegun():
@@ -337,6 +347,7 @@ class Execution:
     def _end(self, step: int, phase: Phase) -> StepState:
         state = self.steps[step]
         self.running.pop(step, None)
+        self.overdue.pop(step, None)
         self._ended += 1
         state.phase, state.ended = phase, self._ended
         return state
@@ -429,6 +440,7 @@ class Execution:
         self.definition = record.definition or self.definition
         for step in list(self.running):
             self._crashed(step)
+        self.overdue.clear()
         if self.undoing is not None:
             self._undo_again, self.undoing = self.undoing, None
             self.steps[self._undo_again].undo = Undo.RETRYING
@@ -499,6 +511,7 @@ class Execution:
     def _step_compensated(self, step: int) -> None:
         self.recoveries = 0
         self.undoing = None
+        self.overdue.pop(step, None)
         self.steps[step].undo = Undo.DONE
         self._settle(deque([step]))
 
@@ -507,6 +520,7 @@ class Execution:
         state = self.steps[step]
         state.undo_error = record.error
         self.undoing = None
+        self.overdue.pop(step, None)
         if record.attempt == 0:
             heapq.heappop(self._undo_ready)
         state.undo_spent += 1

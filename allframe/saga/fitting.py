@@ -13,17 +13,9 @@ from typing import Any, Never, NoReturn, TypeVar, Union, get_args, get_origin
 
 from allframe.errors import Problem
 from allframe.inject import injected_type
+from allframe.saga.annotations import MISSING, accepts_unknown, injected, is_context, members, strip
 from allframe.saga.context import Unknown
-from allframe.saga.definition import (
-    MISSING,
-    Declared,
-    Definition,
-    accepts_unknown,
-    injected,
-    is_context,
-    members,
-    strip,
-)
+from allframe.saga.definition import Declared, Definition
 from allframe.saga.marks import CompensationMark
 
 __all__ = ["check_types"]

@@ -136,6 +136,8 @@ class Compensation:
     if_unknown: Literal["call", "fail"]
     #: Whether it is called with the saga as ``self``.
     is_method: bool = True
+    #: Whether it is awaited; otherwise it runs on a thread.
+    is_async: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +157,8 @@ class Step:
     compensation: Compensation | None
     #: Whether it is called with the saga as ``self``.
     is_method: bool = True
+    #: Whether it is awaited; otherwise it runs on a thread.
+    is_async: bool = True
 
 
 class SagaGraph:

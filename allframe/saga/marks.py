@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, cast
 from allframe.saga.retry import Retry
 
 __all__ = [
+    "DEFAULT_TIMEOUT",
     "MARK",
     "CompensationMark",
     "Misplaced",
@@ -30,6 +31,14 @@ __all__ = [
 
 #: The attribute that holds the mark.
 MARK: Final = "__allframe_mark__"
+
+
+class _Default(float):
+    """A number of seconds that nobody asked for."""
+
+
+#: An attempt of an async step is cut after this many seconds, unless it says otherwise. A thread cannot be cut.
+DEFAULT_TIMEOUT: Final = _Default(30.0)
 
 
 @dataclass(frozen=True, slots=True)

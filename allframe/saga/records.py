@@ -42,6 +42,7 @@ __all__ = [
     "StepNotBegun",
     "StepNotCompensated",
     "StepOutputLost",
+    "StepStillRunning",
     "StepSucceeded",
     "StepUnknown",
     "decode",
@@ -173,6 +174,17 @@ class StepNotBegun(Intent):
     attempt: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepStillRunning:
+    """An attempt was to end, for its deadline passed or it was cut, and does not: everything waits for it."""
+
+    type: ClassVar[str] = "$saga.step_still_running"
+    step: str
+    attempt: int
+    #: It is the compensation that does not end.
+    compensation: bool = False
+
+
 # --- the rollback ----------------------------------------------------------------------------------------------------
 
 
@@ -282,6 +294,7 @@ Record: TypeAlias = (
     | StepFailed
     | StepUnknown
     | StepNotBegun
+    | StepStillRunning
     | CancelRequested
     | RollbackBegun
     | StepCompensated

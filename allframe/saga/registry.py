@@ -28,6 +28,7 @@ from allframe.saga.handle import Entry
 from allframe.saga.keeper import Keeper
 from allframe.saga.monitor import CATEGORY, Monitor, Stored
 from allframe.saga.outcome import SagaOutcome, error_of, info_of
+from allframe.saga.overdue import Overdue
 from allframe.saga.records import (
     SCHEMA_VERSION,
     BlockedKind,
@@ -39,6 +40,7 @@ from allframe.saga.records import (
 )
 from allframe.saga.recovery import CannotLoad, FindClass, load
 from allframe.saga.running import RunningSaga, digest_of
+from allframe.saga.threads import Threads
 from allframe.saga.turns import Turns
 from allframe.saga.verbs import Verbs
 
@@ -77,7 +79,10 @@ class Registry:
         self._ephemeral = ephemeral
         self._clean = True
         self._claimed = False
+        self.threads = Threads(backend.hold)
         self._keeper = Keeper(grace, self._wind_up, self._dropped, self._broken, self._fail_all)
+
+        self.overdue = Overdue(self._keeper.accompany)
 
     # --- entering and leaving ----------------------------------------------------------------------------------------
 
@@ -99,6 +104,7 @@ class Registry:
         try:
             await self._keeper.leave(error)
         finally:
+            self.threads.close()
             if self._claimed:
                 with anyio.CancelScope(shield=True):
                     await self.backend.release()
@@ -133,6 +139,8 @@ class Registry:
     def _dropped(self) -> None:
         for entry in self.entries.values():
             saga = entry.running
+            if saga is not None:
+                saga.drop()
             if saga is not None and saga.busy_with:
                 logger.warning(
                     "saga %s: step %s did not end in time and is dropped; what it did is found out at the next opening",

@@ -49,8 +49,6 @@ RULES: Final[dict[str, str]] = {
     "AF119": "a saga's name or version makes no sense, or two sagas share them",
 }
 
-_ASYNC_FLAGS = inspect.CO_COROUTINE | inspect.CO_ITERABLE_COROUTINE
-
 
 def check_structure(definition: Definition) -> list[Problem]:
     """The problems that can be seen without resolving an annotation."""
@@ -62,7 +60,7 @@ def _has_steps(definition: Definition) -> Iterator[Problem]:
     if not definition.steps:
         yield Problem(
             "AF111",
-            "It has no steps, so running it would do nothing. Mark at least one async method with @step.",
+            "It has no steps, so running it would do nothing. Mark at least one method with @step.",
             definition.where,
         )
 
@@ -268,7 +266,7 @@ def _one_pivot(definition: Definition) -> Iterator[Problem]:
             )
 
 
-def _steps_are_async_functions(definition: Definition) -> Iterator[Problem]:
+def _steps_are_functions(definition: Definition) -> Iterator[Problem]:
     for declared in definition.functions:
         for text in _misshapen(declared):
             yield Problem("AF113", f"{declared.attribute!r} {text}", declared.where)
@@ -283,13 +281,13 @@ def _misshapen(declared: Declared[Any]) -> Iterator[str]:
         yield f"is a {type(thing).__name__}. Make it an ordinary method, or mark a plain function and assign it here."
     elif isinstance(thing, functools.partial | types.MethodType):
         kind = "partial" if isinstance(thing, functools.partial) else "bound method"
-        yield f"is a {kind}. Write an async method that calls it."
+        yield f"is a {kind}. Write a method that calls it."
     elif not isinstance(thing, types.FunctionType):
-        yield f"is {type(thing).__qualname__} {thing!r}. Expected an async method."
+        yield f"is {type(thing).__qualname__} {thing!r}. Expected a method or a function."
     elif inspect.isasyncgenfunction(thing) or inspect.isgeneratorfunction(thing):
         yield "is a generator. A step gives one value: return it instead of yielding."
-    elif not thing.__code__.co_flags & _ASYNC_FLAGS:
-        yield "is not async. Write `async def`."
+    elif not declared.is_async and inspect.iscoroutinefunction(inspect.unwrap(thing)):
+        yield "is async, and the decorator below its mark is not: nobody would await it. Make its wrapper `async def`."
     else:
         yield from _misshapen_parameters(declared)
 
@@ -347,7 +345,7 @@ _STRUCTURE: tuple[Callable[[Definition], Iterator[Problem]], ...] = (
     _one_compensation_a_step,
     _assigned_once,
     _options_make_sense,
-    _steps_are_async_functions,
+    _steps_are_functions,
     _names_are_distinct,
     _nothing_is_hidden,
 )

@@ -9,7 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import anyio
@@ -29,7 +33,8 @@ from allframe.saga.graph import Compensation, Parameter, SagaGraph, Source, Step
 from allframe.saga.judge import Ended, judge_compensation, judge_step
 from allframe.saga.monitor import head_of
 from allframe.saga.outputs import load_output
-from allframe.saga.perform import Attempt, attempt, new_attempt
+from allframe.saga.overdue import Ticket
+from allframe.saga.perform import Attempt, attempt, attempt_on_thread, new_attempt
 from allframe.saga.records import (
     SCHEMA_VERSION,
     CancelRequested,
@@ -39,6 +44,7 @@ from allframe.saga.records import (
     StepFailed,
     StepNotBegun,
     StepNotCompensated,
+    StepStillRunning,
     StepSucceeded,
     StepUnknown,
     definition_stream,
@@ -48,6 +54,8 @@ from allframe.saga.records import (
 from allframe.saga.retry import Retry
 
 __all__ = ["RunningSaga", "digest_of"]
+
+logger = logging.getLogger("allframe")
 
 
 @dataclass(slots=True, eq=False)
@@ -71,7 +79,8 @@ class RunningSaga:
     # Without contention, taking the lock need not let other tasks run: the commit under it does.
     _lock: anyio.Lock = field(default_factory=lambda: anyio.Lock(fast_acquire=True))
     _attempts: dict[int, Attempt] = field(default_factory=dict)
-    _alarms: set[anyio.Event] = field(default_factory=set)
+    _tickets: dict[int, Ticket] = field(default_factory=dict)
+    _waits: set[anyio.CancelScope] = field(default_factory=set)
     _shown: tuple[Any, ...] = ()
 
     # --- what happens to it ------------------------------------------------------------------------------------------
@@ -129,10 +138,7 @@ class RunningSaga:
                 CancelRequested(reason=reason, actor=actor), now, leaving=self.engine.leaving
             )
             await self._write(records, now)
-            for step in execution.running:
-                if step not in self.graph.plan.forward_only and step in self._attempts:
-                    self._attempts[step].cancel()
-            self.wake()
+            self._cut()
         return moves
 
     async def retry_failed(self, reason: str, actor: str) -> list[Move]:
@@ -167,9 +173,22 @@ class RunningSaga:
         return {self.graph.steps[i].attribute: self._output(i) for i in done}
 
     def wake(self) -> None:
-        """Look again whoever waits to try again: the saga was cancelled, or the orchestrator leaves."""
-        for alarm in self._alarms:
-            alarm.set()
+        """Let whoever waits, to try again or for a thread, look again: the saga turned back, or the orchestrator leaves."""
+        for wait in self._waits:
+            wait.cancel()
+
+    def drop(self) -> None:
+        """Wait for nothing any more."""
+        for this in self._attempts.values():
+            this.drop()
+
+    def _cut(self) -> None:
+        """Cut what runs and may be undone."""
+        for step in self.execution.running:
+            if step not in self.graph.plan.forward_only and step in self._attempts:
+                self._attempts[step].cancel()
+                self._watch(step, anyio.current_time())
+        self.wake()
 
     @property
     def busy_with(self) -> str:
@@ -207,32 +226,57 @@ class RunningSaga:
 
         if move.at is not None and not is_off():
             await self._wait(move)
-        if not forward:
-            return None if is_off() else await self._compensate(move.step)
-        if is_off():
-            return Ended(StepNotBegun(step=self._name(move.step), attempt=self.execution.steps[move.step].attempts))
-        return await self._run(move.step)
+        part = self._part(move)
+        slot: object = None if part.is_async or is_off() else await self._slot()
+        try:
+            if not forward:
+                return None if is_off() else await self._compensate(move.step)
+            if is_off():
+                return Ended(StepNotBegun(step=self._name(move.step), attempt=self.execution.steps[move.step].attempts))
+            return await self._run(move.step)
+        finally:
+            if slot is not None:
+                self.engine.threads.limiter.release_on_behalf_of(slot)
+
+    def _part(self, move: Run | Compensate) -> Step | Compensation:
+        step = self.graph.steps[move.step]
+        if isinstance(move, Run):
+            return step
+        assert step.compensation is not None
+        return step.compensation
 
     async def _wait(self, move: Run | Compensate) -> None:
         """Sleep until the move is due, or until something changes."""
         assert move.at is not None
-        step = self.graph.steps[move.step]
-        part = step if isinstance(move, Run) else step.compensation
         # What was stored is wall time, and a clock that was set back must not make a second last a day.
-        longest = ((part and part.retry) or Retry()).longest
-        alarm = anyio.Event()
-        self._alarms.add(alarm)
-        try:
-            with anyio.move_on_after(min((move.at - self._now()) / 1e6, longest)):
-                await alarm.wait()
-        finally:
-            self._alarms.discard(alarm)
+        longest = (self._part(move).retry or Retry()).longest
+        with self._waiting() as wait:
+            wait.deadline = anyio.current_time() + min((move.at - self._now()) / 1e6, longest)
+            await anyio.sleep_forever()
+
+    async def _slot(self) -> object | None:
+        """A thread's place, when one is free; None if something changed before that."""
+        slot, found = object(), False
+        with self._waiting():
+            await self.engine.threads.limiter.acquire_on_behalf_of(slot)
+            found = True
+        return slot if found else None
+
+    @contextmanager
+    def _waiting(self) -> Iterator[anyio.CancelScope]:
+        """A wait that `wake` ends."""
+        with anyio.CancelScope() as scope:
+            self._waits.add(scope)
+            try:
+                yield scope
+            finally:
+                self._waits.discard(scope)
 
     async def _run(self, index: int) -> Ended:
         step = self.graph.steps[index]
         state = self.execution.steps[index]
         this = new_attempt(step.timeout)
-        context = self._context(index, state.attempts, "do", this)
+        context = self._context(index, state.attempts, step, this)
         await self._call(index, step, context, this)
         return judge_step(step, context, this, self._now())
 
@@ -241,7 +285,7 @@ class RunningSaga:
         assert undo is not None
         state = self.execution.steps[index]
         this = new_attempt(undo.timeout)
-        context = self._context(index, state.undo_attempts, "undo", this)
+        context = self._context(index, state.undo_attempts, undo, this)
         context.outcome = self._output(index)
         await self._call(index, undo, context, this)
         return judge_compensation(undo, context, this, self._now())
@@ -249,23 +293,54 @@ class RunningSaga:
     async def _call(self, index: int, part: Step | Compensation, context: StepContext, this: Attempt) -> None:
         arguments = self._arguments(part.parameters, context)
         positional = (self.saga,) if part.is_method else ()
+        call = partial(part.function, *positional, **arguments)
         self._attempts[index] = this
+        if this.timeout is not None:
+            self._watch(index, this.scope.deadline)
         try:
-            await attempt(lambda: part.function(*positional, **arguments), this, lambda: self.engine.dropping)
+            if part.is_async:
+                await attempt(call, this, lambda: self.engine.dropping)
+            else:
+                start = partial(self.engine.threads.start, call)
+                await attempt_on_thread(start, this, lambda: self.engine.dropping)
         finally:
             del self._attempts[index]
+            if index in self._tickets:
+                self.engine.overdue.forget(self._tickets.pop(index))
 
-    def _context(self, index: int, number: int, direction: str, this: Attempt) -> StepContext:
+    def _watch(self, index: int, deadline: float) -> None:
+        """Have it told if the attempt has not ended soon after ``deadline``."""
+        if index in self._tickets:
+            self.engine.overdue.forget(self._tickets.pop(index))
+        tell = partial(self.engine.spawn, self.id, self._tell_overdue, index, self._attempts[index])
+        self._tickets[index] = self.engine.overdue.watch(deadline, tell)
+
+    async def _tell_overdue(self, index: int, this: Attempt) -> None:
+        """Record that an attempt was to end, and does not."""
+        async with self._lock:
+            if self._attempts.get(index) is not this or self.engine.leaving:
+                return
+            undoing = self.execution.undoing == index
+            state = self.execution.steps[index]
+            number = state.undo_attempts if undoing else state.attempts
+            record = StepStillRunning(step=self._name(index), attempt=number, compensation=undoing)
+            logger.warning("saga %s: step %s was to end, and is still running", self.id, record.step)
+            now = self._now()
+            records, _ = self.execution.decide(record, now)
+            await self._write(records, now)
+
+    def _context(self, index: int, number: int, part: Step | Compensation, this: Attempt) -> StepContext:
         name = self._name(index)
         forward_key = idempotency_key(self.id, name, "do")
         return StepContext(
             saga_id=self.id,
             step=name,
             attempt=number,
-            idempotency_key=forward_key if direction == "do" else idempotency_key(self.id, name, direction),
+            idempotency_key=forward_key if isinstance(part, Step) else idempotency_key(self.id, name, "undo"),
             forward_key=forward_key,
             deadline=None if this.timeout is None else this.scope.deadline,
             fencing_token=self.engine.epoch,
+            _is_cancelled=(lambda: this.scope.cancel_called) if part.is_async else (lambda: this.asked_to_end),
         )
 
     def _arguments(self, parameters: tuple[Parameter, ...], context: StepContext) -> dict[str, Any]:
@@ -341,7 +416,7 @@ class RunningSaga:
     def _changed_head(self, stream: str) -> Head | None:
         """The head, if something in it is not as it was last written."""
         execution = self.execution
-        shown = (execution.status, execution.since, execution.blocked, execution.epoch)
+        shown = (execution.status, execution.since, execution.blocked, execution.epoch, execution.attention)
         if shown == self._shown:
             return None
         self._shown = shown

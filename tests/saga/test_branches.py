@@ -88,7 +88,7 @@ async def test_a_graph_of_n_steps_takes_n_and_one_commits(home: Home, monkeypatc
     assert len(commits) == 6
 
 
-class Trip(Saga):
+class Trip(Saga, name="test_branches.trip"):
     """Branches that hand their outputs to a join."""
 
     @step(after=())
@@ -388,7 +388,7 @@ async def test_a_deadline_in_one_branch_is_told_of_that_step(home: Home) -> None
 
 
 async def test_injected_objects_are_shared_by_branches(home: Home) -> None:
-    class Both(Saga):
+    class Both(Saga, name="test_branches.both"):
         @step(after=())
         async def one(self, world: Inject[World]) -> int:
             return id(world)

@@ -32,7 +32,7 @@ async def pay(first: str, amount: Decimal, world: Inject[World], ctx: StepContex
     return f"{first} for {amount}"
 
 
-class Buy(Saga):
+class Buy(Saga, name="test_functions.buy"):
     article: str = "cup"
     amount: Decimal = Decimal(3)
 
@@ -41,7 +41,7 @@ class Buy(Saga):
     paid = pay
 
 
-class BuyTwice(Saga):
+class BuyTwice(Saga, name="test_functions.buy_twice"):
     article: str = "cup"
     amount: Decimal = Decimal(3)
 

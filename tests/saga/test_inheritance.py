@@ -30,7 +30,7 @@ class Booking(Saga, abstract=True):
     async def unconfirm(self) -> None: ...
 
 
-class Hotel(Booking):
+class Hotel(Booking, name="test_inheritance.hotel"):
     async def book(self) -> str:
         return f"room for {self.traveller}"
 
@@ -61,7 +61,7 @@ async def test_a_base_cannot_be_run() -> None:
 
 def test_a_base_is_not_among_the_sagas_of_the_program() -> None:
     assert SAGAS.find("Booking", 1) is None
-    assert SAGAS.find("Hotel", 1) is Hotel
+    assert SAGAS.find("test_inheritance.hotel", 1) is Hotel
 
 
 def test_a_base_may_lack_what_makes_a_saga_whole() -> None:

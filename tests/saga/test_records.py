@@ -33,6 +33,7 @@ from allframe.saga.records import (
     StepNotBegun,
     StepNotCompensated,
     StepOutputLost,
+    StepStillRunning,
     StepSucceeded,
     StepUnknown,
     decode,
@@ -126,6 +127,11 @@ GOLDEN: list[tuple[str, Record, str]] = [
         ),
         '{"starts":["debit"],"step":"debit","attempt":1,"reason":"deadline",'
         '"error":{"type":"Boom","message":"went boom","traceback":null},"timeout":10.0,"next_at":1767225600000000}',
+    ),
+    (
+        "$saga.step_still_running",
+        StepStillRunning(step="debit", attempt=2, compensation=True),
+        '{"step":"debit","attempt":2,"compensation":true}',
     ),
     ("$saga.step_not_begun", StepNotBegun(step="debit", attempt=2), '{"step":"debit","attempt":2}'),
     (

@@ -1157,7 +1157,7 @@ def test_af111_no_steps() -> None:
             async def looks_like_a_step(self) -> None: ...
 
     assert refused(declare, "AF111") == (
-        "It has no steps, so running it would do nothing. Mark at least one async method with @step."
+        "It has no steps, so running it would do nothing. Mark at least one method with @step."
     )
 
 
@@ -1185,10 +1185,6 @@ def _generator(self: Any) -> Any:
     yield 1
 
 
-def _sync(self: Any) -> int:
-    return 1
-
-
 class Callee:
     async def __call__(self) -> int:
         return 1
@@ -1205,7 +1201,6 @@ class Callee:
         (_positional, "takes 'thing' by position only, and parameters are filled by name. Remove the `/`."),
         (_async_generator, "is a generator. A step gives one value: return it instead of yielding."),
         (_generator, "is a generator. A step gives one value: return it instead of yielding."),
-        (_sync, "is not async. Write `async def`."),
         (
             staticmethod(_plain),
             "is a staticmethod. Make it an ordinary method, or mark a plain function and assign it here.",
@@ -1214,13 +1209,13 @@ class Callee:
             classmethod(_plain),
             "is a classmethod. Make it an ordinary method, or mark a plain function and assign it here.",
         ),
-        (functools.partial(_plain), "is a partial. Write an async method that calls it."),
-        (Callee().method, "is a bound method. Write an async method that calls it."),
+        (functools.partial(_plain), "is a partial. Write a method that calls it."),
+        (Callee().method, "is a bound method. Write a method that calls it."),
         (property(_plain), "is property"),
         (Callee(), "is Callee"),
         (Callee, "is type"),
         (len, "is builtin_function_or_method"),
-        (5, "is int 5. Expected an async method."),
+        (5, "is int 5. Expected a method or a function."),
     ],
     ids=lambda part: getattr(part, "__name__", str(part))[:30],
 )
@@ -1269,9 +1264,9 @@ def test_af113_holds_for_compensations() -> None:
                 return 1
 
             @compensates("debit")
-            def refund(self) -> None: ...
+            def refund(self, *rest: int) -> None: ...
 
-    assert refused(declare, "AF113") == "'refund' is not async. Write `async def`."
+    assert refused(declare, "AF113") == "'refund' takes *rest, which nothing can fill. Name what it needs."
 
 
 @pytest.mark.parametrize("order", ["field first", "step first"])

@@ -53,6 +53,7 @@ from allframe.saga.records import (
     StepNotBegun,
     StepNotCompensated,
     StepOutputLost,
+    StepStillRunning,
     StepSucceeded,
     StepUnknown,
     decode,
@@ -334,6 +335,8 @@ def tell(record: Record) -> str:
             return f"{record.step} unknown ({record.reason}){again}"
         case StepNotBegun():
             return f"{record.step} not begun"
+        case StepStillRunning():
+            return f"{record.step} still running{' undoing' if record.compensation else ''}"
         case CancelRequested():
             return "cancel requested"
         case RollbackBegun():
