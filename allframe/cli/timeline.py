@@ -10,6 +10,7 @@ from allframe.clock import from_microseconds
 from allframe.errors import ErrorInfo
 from allframe.saga.records import (
     CancelRequested,
+    DeadlinePassed,
     Intent,
     Record,
     RetryRequested,
@@ -126,6 +127,8 @@ def _words(record: Record) -> tuple[str, str]:
             return (
                 "cancel" if isinstance(record, CancelRequested) else "retry"
             ), f"{record.reason} (by {record.actor})"
+        case DeadlinePassed():
+            return "timed out", f"the saga's timeout of {record.timeout:g} s passed"
         case RollbackBegun():
             return "rollback", ""
         case StepCompensated():

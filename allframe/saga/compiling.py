@@ -42,7 +42,7 @@ def compile_graph(definition: Definition) -> SagaGraph:
     problems = problems or [*check_types(definition), *check_storage(definition)]
     if problems:
         raise DefinitionError(definition.title, problems)
-    pivot = definition.pivot
+    pivot, options = definition.pivot, definition.options
     nodes, steps = [], []
     for i, declared in enumerate(definition.steps):
         mark = declared.mark
@@ -64,6 +64,7 @@ def compile_graph(definition: Definition) -> SagaGraph:
                 after=definition.order.after[i],
                 readonly=mark.readonly,
                 pivot=i == pivot,
+                repeatable=mark.repeatable,
                 idempotent=mark.idempotent,
                 compensated=undo is not None,
                 needs_output=undo is not None and undo.mark.if_unknown == "fail",
@@ -82,12 +83,15 @@ def compile_graph(definition: Definition) -> SagaGraph:
                 timeout=None if mark.timeout is DEFAULT_TIMEOUT and not declared.is_async else seconds(mark.timeout),
                 retry=mark.retry,
                 compensation=compensation or None,
+                unknown_on=(*mark.unknown_on, *options.unknown_on),
+                known_on=(*mark.known_on, *options.known_on),
                 is_method=not declared.is_plain,
                 is_async=declared.is_async,
             )
         )
-    cls = definition.cls
-    return SagaGraph(cls.saga_name, cls.saga_version, Plan(tuple(nodes)), tuple(steps), Payload(cls))
+    cls, plan = definition.cls, Plan(tuple(nodes))
+    timeout = seconds(options.timeout)
+    return SagaGraph(cls.saga_name, cls.saga_version, plan, tuple(steps), Payload(cls), timeout)
 
 
 def _parameters(definition: Definition, declared: Declared[Any]) -> tuple[Parameter, ...]:

@@ -12,7 +12,7 @@ import types
 from collections.abc import Callable, Iterable, MutableMapping
 from datetime import timedelta
 from types import FrameType
-from typing import Any, ClassVar, Final, Literal, TypeVar, cast, dataclass_transform, overload
+from typing import Any, ClassVar, Final, Literal, TypeAlias, TypeVar, cast, dataclass_transform, overload
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 from pydantic._internal._model_construction import ModelMetaclass
@@ -27,6 +27,7 @@ from allframe.saga.marks import (
     CompensationMark,
     Misplaced,
     Plain,
+    SagaOptions,
     StepMark,
     code_of,
     mark_of,
@@ -38,6 +39,9 @@ from allframe.saga.retry import Retry
 __all__ = ["SAGAS", "Saga", "compensates", "step"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+Errors: TypeAlias = type[Exception] | tuple[type[Exception], ...]
+#: A class keyword that was not given: the base's holds.
+_INHERITED: Any = object()
 
 #: Every saga class that this process has imported, by stored name and version.
 SAGAS: Names[type[Saga]]
@@ -54,7 +58,10 @@ def step(
     after: str | Iterable[str] | None = None,
     readonly: bool = False,
     pivot: bool = False,
+    repeatable: bool = True,
     idempotent: bool = False,
+    unknown_on: Errors = (),
+    known_on: Errors = (),
 ) -> Callable[[F], F]: ...
 def step(
     function: Any = None,
@@ -66,7 +73,10 @@ def step(
     after: str | Iterable[str] | None = None,
     readonly: bool = False,
     pivot: bool = False,
+    repeatable: bool = True,
     idempotent: bool = False,
+    unknown_on: Errors = (),
+    known_on: Errors = (),
 ) -> Any:
     """Mark a method of a saga, or a plain function, as a step. What is not async runs on a thread.
 
@@ -82,7 +92,11 @@ def step(
             step written above it. Steps of which none waits for the other run side by side.
         readonly: It has no effect in the world, so it needs no compensation.
         pivot: After it the saga only goes forward: no step before it is undone once it succeeded.
+        repeatable: Whether it may run again where nobody knows whether it took effect. If not, it is rolled back after a
+            crash, a timeout or any other silence, or waits for a person if it is the pivot.
         idempotent: The other side honours ``ctx.idempotency_key``, so its last answer speaks for all attempts.
+        unknown_on: Exceptions that leave open whether it took effect, besides timeouts and resets.
+        known_on: Exceptions that say that it did not, even if they look like a timeout or a reset.
     """
     mark = StepMark(
         name=name,
@@ -91,7 +105,10 @@ def step(
         after=_names_in(after),
         readonly=readonly,
         pivot=pivot,
+        repeatable=repeatable,
         idempotent=idempotent,
+        unknown_on=_kinds(unknown_on),
+        known_on=_kinds(known_on),
     )
     if function is None:
         return functools.partial(marked, mark=mark)
@@ -100,6 +117,11 @@ def step(
             function, mark, f"is marked with @step({function!r}). Options are given by name: @step(name={function!r})."
         )
     return marked(function, mark)
+
+
+def _kinds(given: Any) -> tuple[Any, ...]:
+    """Exception classes; what is none is for AF109 to tell."""
+    return given if isinstance(given, tuple) else (given,)
 
 
 def _names_in(after: Any) -> tuple[Any, ...] | None:
@@ -201,6 +223,7 @@ class SagaMeta(ModelMetaclass):
             saga.saga_name = origin.saga_name + saga.__name__.removeprefix(origin.__name__)
             saga.saga_version = origin.saga_version
             saga.__allframe_abstract__ = origin.__allframe_abstract__
+            saga.__allframe_options__ = origin.__allframe_options__
         definition = Definition.of(saga, namespace, names)
         type.__setattr__(cls, "__allframe_definition__", definition)
         type.__setattr__(cls, "__allframe_graph__", None)
@@ -246,8 +269,11 @@ class Saga(BaseModel, metaclass=SagaMeta):
             ...
 
     ``name`` is what is stored; the class's name if not given. Raise ``version`` when a saga that began with the class as
-    it was must not go on with the class as it is. ``abstract=True`` makes a base for other sagas: it may lack steps or
-    compensations, and cannot be run.
+    it was must not go on with the class as it is.
+
+    ``timeout`` is for the whole saga: wall time from its start, after which it is rolled back. ``unknown_on`` and
+    ``known_on`` add to those of each step. These three are inherited. ``abstract=True`` makes a base for other sagas: it
+    may lack steps or compensations, and cannot be run.
 
     Raises:
         DefinitionError: when the class is created, with everything that is wrong with it.
@@ -267,9 +293,18 @@ class Saga(BaseModel, metaclass=SagaMeta):
     saga_name: ClassVar[str]
     saga_version: ClassVar[int]
     __allframe_abstract__: ClassVar[bool] = False
+    __allframe_options__: ClassVar[SagaOptions] = SagaOptions()
 
     def __init_subclass__(
-        cls, *, name: str | None = None, version: int = 1, abstract: bool = False, **kwargs: Any
+        cls,
+        *,
+        name: str | None = None,
+        version: int = 1,
+        timeout: float | timedelta | None = _INHERITED,
+        unknown_on: Errors = _INHERITED,
+        known_on: Errors = _INHERITED,
+        abstract: bool = False,
+        **kwargs: Any,
     ) -> None:
         try:
             super().__init_subclass__(**kwargs)
@@ -277,8 +312,8 @@ class Saga(BaseModel, metaclass=SagaMeta):
             if not kwargs:
                 raise
             text = (
-                f"{cls.__name__} has class keywords that no saga takes: {', '.join(kwargs)}. It takes name, version and "
-                "abstract."
+                f"{cls.__name__} has class keywords that no saga takes: {', '.join(kwargs)}. It takes name, version, "
+                "timeout, unknown_on, known_on and abstract."
             )
             raise TypeError(text) from error
         if place := place_here(cls.__module__):
@@ -290,6 +325,12 @@ class Saga(BaseModel, metaclass=SagaMeta):
         cls.saga_name = cls.__name__ if name is None else name
         cls.saga_version = version
         cls.__allframe_abstract__ = abstract
+        base = cls.__allframe_options__
+        cls.__allframe_options__ = SagaOptions(
+            base.timeout if timeout is _INHERITED else timeout,
+            base.unknown_on if unknown_on is _INHERITED else _kinds(unknown_on),
+            base.known_on if known_on is _INHERITED else _kinds(known_on),
+        )
 
 
 #: What every saga has, and `Saga` itself not yet.

@@ -34,6 +34,7 @@ from allframe.saga.annotations import MISSING
 from allframe.saga.marks import (
     CompensationMark,
     Misplaced,
+    SagaOptions,
     StepMark,
     function_of,
     is_same,
@@ -157,6 +158,12 @@ class Definition:
     def abstract(self) -> bool:
         """Whether it is a base for other sagas, which need not be whole."""
         return bool(self.cls.__allframe_abstract__)
+
+    @property
+    def options(self) -> SagaOptions:
+        """What was said of the saga as a whole."""
+        options: SagaOptions = self.cls.__allframe_options__
+        return options
 
     @property
     def title(self) -> str:

@@ -11,8 +11,8 @@ from allframe.clock import Clock
 from allframe.errors import StoreError, StoreUnavailable
 from allframe.events.backend import Commit, EventStoreBackend
 from allframe.inject import Provider
-from allframe.saga.overdue import Overdue
 from allframe.saga.threads import Threads
+from allframe.saga.timers import Timers
 
 if TYPE_CHECKING:
     from allframe.saga.running import RunningSaga
@@ -32,8 +32,7 @@ class Engine(Protocol):
     definitions: set[str]
     #: Where sync steps run.
     threads: Threads
-    #: Who notices what does not end.
-    overdue: Overdue
+    timers: Timers
 
     @property
     def leaving(self) -> bool:

@@ -35,6 +35,7 @@ from allframe.saga.graph import Plan
 from allframe.saga.records import (
     BlockedKind,
     CancelRequested,
+    DeadlinePassed,
     Record,
     RetryRequested,
     RollbackBegun,
@@ -107,6 +108,8 @@ class Execution:
         self.cause: Cause | None = None
         self.suppressed: list[ErrorInfo] = []
         self.cancel: CancelRequested | None = None
+        #: That its own timeout has passed.
+        self.expired: DeadlinePassed | None = None
         self.blocked: SagaBlocked | None = None
         self.uncompensated: tuple[str, ...] = ()
         #: Times of the first and the last record, and of the last change of status.
@@ -163,12 +166,15 @@ class Execution:
     @property
     def turning_back(self) -> bool:
         """Whether it was decided that the saga is undone."""
-        return self.cause is not None or (self.cancel is not None and not self.committed)
+        return self.cause is not None or ((self.cancel or self.expired) is not None and not self.committed)
 
     @property
     def attention(self) -> bool:
         """Whether a person should look."""
-        return self.status in (SagaStatus.FAILED, SagaStatus.BLOCKED) or bool(self.overdue)
+        if self.status in (SagaStatus.FAILED, SagaStatus.BLOCKED):
+            return True
+        late = self.expired is not None and self.committed
+        return self.status in RUNNING and (late or bool(self.overdue))
 
     @property
     def committed(self) -> bool:
@@ -189,8 +195,16 @@ class Execution:
         node = self.plan.nodes[step]
         if isinstance(record, StepNotCompensated):
             return self.tries(record) < node.compensation_attempts
+        if isinstance(record, StepUnknown) and not node.repeatable:
+            return False
         uncertain_pivot = step == self.plan.pivot and isinstance(record, StepUnknown)
         return self.tries(record) < node.attempts and (uncertain_pivot or not self.turning_back)
+
+    def expires_with(self, record: Record, at: int) -> bool:
+        """Whether ``record`` takes the saga over after its timeout had passed, which nobody has recorded yet."""
+        deadline = None if self.started is None else self.started.deadline
+        passed = deadline is not None and deadline <= at and self.expired is None
+        return passed and isinstance(record, SagaRecovered) and self.status in RUNNING and not self.turning_back
 
     def decide(self, ended: Record | None, at: int, *, leaving: bool = False) -> tuple[list[Record], list[Move]]:
         """Apply ``ended`` and all that follows from it at once.
@@ -301,6 +315,8 @@ class Execution:
                 self.overdue[self.plan.index[record.step]] = None
             case CancelRequested():
                 self._cancel_requested(record)
+            case DeadlinePassed():
+                self.expired = record
             case RollbackBegun():
                 self.status = SagaStatus.COMPENSATING
                 self._roll_back()
@@ -401,8 +417,8 @@ class Execution:
         state = self._end(step, Phase.RETRYING if again else phase)
         state.spent += 1
         state.error = record.error or state.error
-        if again:
-            self._ready[step] = record.next_at
+        if record.next_at is not None:
+            self._ready[step], state.wait = record.next_at, record.next_at - self.updated_at
         else:
             self._given_up(step, cause)
 
@@ -416,7 +432,7 @@ class Execution:
             self._decide_against(cause)
 
     def _decide_against(self, cause: Cause) -> None:
-        if self.cause is None and self.cancel is None:
+        if self.cause is None and self.cancel is None and self.expired is None:
             self.cause = cause
         elif cause.error is not None:
             self.suppressed.append(cause.error)
@@ -453,6 +469,9 @@ class Execution:
         state.unknown = state.unknown or UnknownReason.CRASH
         if self.turning_back:
             self._end(step, Phase.UNKNOWN)
+        elif not self.plan.nodes[step].repeatable:
+            self._end(step, Phase.UNKNOWN)
+            self._given_up(step, Cause(step, CauseKind.UNKNOWN, state.error))
         else:
             self._end(step, Phase.RETRYING)
             self._ready[step] = state.next_at
@@ -529,6 +548,7 @@ class Execution:
             state.undo = Undo.EXHAUSTED
         else:
             state.undo, self._undo_again = Undo.RETRYING, step
+            state.undo_wait = record.next_at - self.updated_at
 
     def _retry(self) -> None:
         """Fresh attempts for what is stuck."""

@@ -31,6 +31,8 @@ class Node:
     after: tuple[int, ...] = ()
     readonly: bool = False
     pivot: bool = False
+    #: Whether it may run again after nobody could say how an attempt ended.
+    repeatable: bool = True
     #: Whether the last answer of the far side speaks for all attempts.
     idempotent: bool = False
     compensated: bool = False
@@ -88,6 +90,7 @@ class Plan:
                         takes=tuple(index[name] for name in step["takes"]),
                         readonly=step["readonly"],
                         pivot=step["pivot"],
+                        repeatable=step["repeatable"],
                         idempotent=step["idempotent"],
                         compensated=step["compensation"] is not None,
                         needs_output=bool(step["compensation"]) and step["compensation"]["if_unknown"] == "fail",
@@ -155,6 +158,9 @@ class Step:
     timeout: float | None
     retry: Retry | None
     compensation: Compensation | None
+    #: Exceptions that leave open whether it took effect, and those that say that it did not, besides `silence`.
+    unknown_on: tuple[type[Exception], ...] = ()
+    known_on: tuple[type[Exception], ...] = ()
     #: Whether it is called with the saga as ``self``.
     is_method: bool = True
     #: Whether it is awaited; otherwise it runs on a thread.
@@ -164,7 +170,15 @@ class Step:
 class SagaGraph:
     """What a saga class was compiled to. ``TransferMoney.graph`` holds it."""
 
-    def __init__(self, saga: str, version: int, plan: Plan, steps: tuple[Step, ...], model: Payload) -> None:
+    def __init__(
+        self,
+        saga: str,
+        version: int,
+        plan: Plan,
+        steps: tuple[Step, ...],
+        model: Payload,
+        timeout: float | None = None,
+    ) -> None:
         #: The stored name and version of the saga.
         self.saga = saga
         self.version = version
@@ -172,6 +186,8 @@ class SagaGraph:
         self.steps = steps
         #: The stored form of the saga's input.
         self.model = model
+        #: Seconds that the whole saga may take, or None.
+        self.timeout = timeout
 
     @cached_property
     def description(self) -> dict[str, Any]:
@@ -187,6 +203,7 @@ class SagaGraph:
                     "takes": [names[i] for i in node.takes],
                     "readonly": node.readonly,
                     "pivot": node.pivot,
+                    "repeatable": node.repeatable,
                     "idempotent": node.idempotent,
                     "compensation": undo and {"name": undo.attribute, "if_unknown": undo.if_unknown},
                     "output": _schema(step.output),

@@ -20,6 +20,7 @@ __all__ = [
     "CompensationMark",
     "Misplaced",
     "Plain",
+    "SagaOptions",
     "StepMark",
     "code_of",
     "function_of",
@@ -52,7 +53,19 @@ class StepMark:
     after: tuple[Any, ...] | None
     readonly: bool
     pivot: bool
+    repeatable: bool
     idempotent: bool
+    unknown_on: tuple[Any, ...]
+    known_on: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SagaOptions:
+    """What was said of a saga as a whole, and is inherited."""
+
+    timeout: float | timedelta | None = None
+    unknown_on: tuple[Any, ...] = ()
+    known_on: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

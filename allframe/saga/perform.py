@@ -145,11 +145,18 @@ def natively_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-def is_unknown(error: BaseException) -> bool:
-    """Whether an attempt that raised ``error``, on its own, may have taken effect."""
+def is_unknown(
+    error: BaseException,
+    *,
+    unknown_on: tuple[type[Exception], ...] = (),
+    known_on: tuple[type[Exception], ...] = (),
+) -> bool:
+    """Whether an attempt that raised ``error``, on its own, may have taken effect. The options are those of `is_silence`."""
     if is_refusal(error):
         return False
-    return any(_is_loud_silence(member) for member in _members(error)) or is_silence(error)
+    if any(_is_loud_silence(member) for member in _members(error)):
+        return True
+    return is_silence(error, unknown_on=unknown_on, known_on=known_on)
 
 
 def is_refusal(error: BaseException) -> bool:

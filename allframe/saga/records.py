@@ -25,6 +25,7 @@ from allframe.saga.context import UnknownReason
 __all__ = [
     "BlockedKind",
     "CancelRequested",
+    "DeadlinePassed",
     "Form",
     "Intent",
     "Record",
@@ -83,6 +84,8 @@ class SagaStarted(Intent):
     #: JSON of the saga's fields.
     input: bytes
     epoch: int
+    #: When its timeout passes, if it has one.
+    deadline: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,6 +201,15 @@ class CancelRequested:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DeadlinePassed(Intent):
+    """The saga's own timeout has passed: it is undone, unless it can only go forward."""
+
+    type: ClassVar[str] = "$saga.deadline_passed"
+    #: The seconds that it had.
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RollbackBegun(Intent):
     """Nothing runs any more, and what was done is undone from here on."""
 
@@ -296,6 +308,7 @@ Record: TypeAlias = (
     | StepNotBegun
     | StepStillRunning
     | CancelRequested
+    | DeadlinePassed
     | RollbackBegun
     | StepCompensated
     | StepNotCompensated

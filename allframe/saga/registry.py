@@ -28,7 +28,6 @@ from allframe.saga.handle import Entry
 from allframe.saga.keeper import Keeper
 from allframe.saga.monitor import CATEGORY, Monitor, Stored
 from allframe.saga.outcome import SagaOutcome, error_of, info_of
-from allframe.saga.overdue import Overdue
 from allframe.saga.records import (
     SCHEMA_VERSION,
     BlockedKind,
@@ -41,6 +40,7 @@ from allframe.saga.records import (
 from allframe.saga.recovery import CannotLoad, FindClass, load
 from allframe.saga.running import RunningSaga, digest_of
 from allframe.saga.threads import Threads
+from allframe.saga.timers import Timers
 from allframe.saga.turns import Turns
 from allframe.saga.verbs import Verbs
 
@@ -82,7 +82,7 @@ class Registry:
         self.threads = Threads(backend.hold)
         self._keeper = Keeper(grace, self._wind_up, self._dropped, self._broken, self._fail_all)
 
-        self.overdue = Overdue(self._keeper.accompany)
+        self.timers = Timers(self._keeper.accompany)
 
     # --- entering and leaving ----------------------------------------------------------------------------------------
 
@@ -222,8 +222,14 @@ class Registry:
         self.check_open(saga_id)
         saga_id = saga_id or str(uuid.UUID(bytes=new_id()))
         running = RunningSaga(saga_id, saga, graph, self, Execution(graph.plan), digest_of(data))
+        now = to_microseconds(self.clock.now())
         started = SagaStarted(
-            saga=graph.saga, version=graph.version, definition=graph.fingerprint, input=data, epoch=self.epoch
+            saga=graph.saga,
+            version=graph.version,
+            definition=graph.fingerprint,
+            input=data,
+            epoch=self.epoch,
+            deadline=None if graph.timeout is None else now + int(graph.timeout * 1e6),
         )
         entry = self.entries[saga_id] = Entry(saga_id, running, started, asked=True)
         if self.turns.is_free:

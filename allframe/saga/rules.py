@@ -21,7 +21,7 @@ from pydantic import BaseModel
 
 from allframe.errors import Problem
 from allframe.saga.definition import Declared, Definition, Nameless
-from allframe.saga.marks import CompensationMark, Misplaced
+from allframe.saga.marks import CompensationMark, Misplaced, SagaOptions, StepMark
 from allframe.saga.retry import Retry, is_number
 
 __all__ = ["RULES", "check_structure"]
@@ -207,13 +207,16 @@ def _circle(definition: Definition, cycle: Sequence[int]) -> str:
 
 
 def _options_make_sense(definition: Definition) -> Iterator[Problem]:
+    options = definition.options
+    for text in (*_unlimited(options.timeout), *_no_errors(options)):
+        yield Problem("AF109", f"The saga has {text}", definition.where)
+    for step in definition.steps:
+        for text in _no_errors(step.mark):
+            yield Problem("AF109", f"{step.attribute!r} has {text}", step.where)
     for declared in definition.functions:
         mark = declared.mark
-        timeout = mark.timeout
-        value = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
-        if value is not None and (not is_number(value) or not 0 < value < math.inf):
-            text = f"{declared.attribute!r} has timeout={timeout!r}. Expected seconds above 0, or None for no limit."
-            yield Problem("AF109", text, declared.where)
+        for text in _unlimited(mark.timeout):
+            yield Problem("AF109", f"{declared.attribute!r} has {text}", declared.where)
         if isinstance(mark.retry, Retry):
             for problem in mark.retry.problems():
                 yield Problem("AF109", f"{declared.attribute!r} has a Retry whose {problem}.", declared.where)
@@ -224,6 +227,19 @@ def _options_make_sense(definition: Definition) -> Iterator[Problem]:
         if undo.mark.if_unknown not in ("call", "fail"):
             text = f"{undo.attribute!r} has if_unknown={undo.mark.if_unknown!r}. Expected 'call' or 'fail'."
             yield Problem("AF109", text, undo.where)
+
+
+def _unlimited(timeout: Any) -> Iterator[str]:
+    value = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+    if value is not None and (not is_number(value) or not 0 < value < math.inf):
+        yield f"timeout={timeout!r}. Expected seconds above 0, or None for no limit."
+
+
+def _no_errors(said: SagaOptions | StepMark) -> Iterator[str]:
+    for name in ("unknown_on", "known_on"):
+        for kind in getattr(said, name):
+            if not (isinstance(kind, type) and issubclass(kind, Exception)):
+                yield f"{name}={kind!r}. Expected exception classes below Exception, one or a tuple of them."
 
 
 def _one_pivot(definition: Definition) -> Iterator[Problem]:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import logging
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import anyio
 
@@ -33,11 +34,11 @@ from allframe.saga.graph import Compensation, Parameter, SagaGraph, Source, Step
 from allframe.saga.judge import Ended, judge_compensation, judge_step
 from allframe.saga.monitor import head_of
 from allframe.saga.outputs import load_output
-from allframe.saga.overdue import Ticket
 from allframe.saga.perform import Attempt, attempt, attempt_on_thread, new_attempt
 from allframe.saga.records import (
     SCHEMA_VERSION,
     CancelRequested,
+    DeadlinePassed,
     Record,
     RetryRequested,
     SagaStarted,
@@ -51,11 +52,14 @@ from allframe.saga.records import (
     encode,
     saga_stream,
 )
-from allframe.saga.retry import Retry
+from allframe.saga.timers import Ticket
 
 __all__ = ["RunningSaga", "digest_of"]
 
 logger = logging.getLogger("allframe")
+
+#: So many seconds after it should have ended, an attempt that has not draws attention.
+_LENIENCE: Final = 1.0
 
 
 @dataclass(slots=True, eq=False)
@@ -81,6 +85,7 @@ class RunningSaga:
     _attempts: dict[int, Attempt] = field(default_factory=dict)
     _tickets: dict[int, Ticket] = field(default_factory=dict)
     _waits: set[anyio.CancelScope] = field(default_factory=set)
+    _deadline: Ticket | None = None
     _shown: tuple[Any, ...] = ()
 
     # --- what happens to it ------------------------------------------------------------------------------------------
@@ -101,14 +106,21 @@ class RunningSaga:
             else:
                 records, moves = self.execution.decide(started, now)
             await self._write(records, now, first=True)
+            self._await_deadline(now)
         return moves
 
     async def go_on(self, record: Record | None) -> list[Move]:
         """Write ``record``, if there is one, and what follows from it; returns what to do next."""
         async with self._lock:
             now = self._now()
+            before: list[Record] = []
+            if record is not None and self.execution.expires_with(record, now):
+                before.append(record)
+                self.execution.apply(record, now)
+                record = self._deadline_passed()
             records, moves = self.execution.decide(record, now, leaving=self.engine.leaving)
-            await self._write(records, now)
+            await self._write([*before, *records], now)
+            self._await_deadline(now)
         return moves
 
     async def follow(self, moves: list[Move]) -> None:
@@ -164,6 +176,7 @@ class RunningSaga:
                 RetryRequested(reason=reason, actor=actor), now, leaving=self.engine.leaving
             )
             await self._write(records, now)
+            self._await_deadline(now)
         return moves
 
     def values(self) -> dict[str, Any]:
@@ -195,9 +208,48 @@ class RunningSaga:
         """The steps being performed or undone, as text; empty for none."""
         return ", ".join(self.graph.steps[step].name for step in self._attempts)
 
+    # --- the saga's own deadline -----------------------------------------------------------------------------------
+
+    def _await_deadline(self, now: int) -> None:
+        """Have the saga's timeout noticed, if it has one that is still to pass."""
+        execution = self.execution
+        started = execution.started
+        if started is None or started.deadline is None or execution.expired is not None:
+            return
+        if self._deadline is None and execution.status in RUNNING:
+            # Wall time: a clock that was set back must not make it longer than it ever was.
+            left = min(started.deadline - now, started.deadline - execution.started_at) / 1e6
+            tell = partial(self.engine.spawn, self.id, self._expire)
+            self._deadline = self.engine.timers.call_at(anyio.current_time() + left, tell)
+
+    async def _expire(self) -> None:
+        """Record that the saga's timeout has passed, and cut what runs, unless it can only go forward."""
+        async with self._lock:
+            self._deadline = None
+            execution = self.execution
+            if execution.status not in RUNNING or execution.turning_back or self.engine.leaving:
+                return
+            now = self._now()
+            records, moves = execution.decide(self._deadline_passed(), now)
+            await self._write(records, now)
+            if not execution.committed:
+                self._cut()
+        await self.follow(moves)
+
+    def _deadline_passed(self) -> DeadlinePassed:
+        started = self.execution.started
+        assert started is not None
+        assert started.deadline is not None
+        return DeadlinePassed(timeout=(started.deadline - self.execution.started_at) / 1e6)
+
     def _check_cancel(self) -> None:
         execution = self.execution
         pivot = self.graph.plan.pivot
+        if execution.expired is not None and execution.turning_back:
+            raise OperationRefused(
+                f"Saga {self.id!r} cannot be cancelled: its timeout has passed, and it is being undone already.",
+                saga_id=self.id,
+            )
         if execution.status not in (SagaStatus.NOT_STARTED, SagaStatus.EXECUTING, SagaStatus.BLOCKED):
             raise OperationRefused(
                 f"Saga {self.id!r} is {execution.status}, and only one that has not begun its rollback can be cancelled.",
@@ -248,10 +300,11 @@ class RunningSaga:
     async def _wait(self, move: Run | Compensate) -> None:
         """Sleep until the move is due, or until something changes."""
         assert move.at is not None
+        state = self.execution.steps[move.step]
         # What was stored is wall time, and a clock that was set back must not make a second last a day.
-        longest = (self._part(move).retry or Retry()).longest
+        longest = state.wait if isinstance(move, Run) else state.undo_wait
         with self._waiting() as wait:
-            wait.deadline = anyio.current_time() + min((move.at - self._now()) / 1e6, longest)
+            wait.deadline = anyio.current_time() + min(move.at - self._now(), longest) / 1e6
             await anyio.sleep_forever()
 
     async def _slot(self) -> object | None:
@@ -306,14 +359,16 @@ class RunningSaga:
         finally:
             del self._attempts[index]
             if index in self._tickets:
-                self.engine.overdue.forget(self._tickets.pop(index))
+                self.engine.timers.take_back(self._tickets.pop(index))
 
     def _watch(self, index: int, deadline: float) -> None:
         """Have it told if the attempt has not ended soon after ``deadline``."""
+        # Rounded, so that one waking is for many: nearly all of them have long ended by then.
+        when = math.ceil((deadline + _LENIENCE) * 10) / 10
         if index in self._tickets:
-            self.engine.overdue.forget(self._tickets.pop(index))
+            self.engine.timers.take_back(self._tickets.pop(index))
         tell = partial(self.engine.spawn, self.id, self._tell_overdue, index, self._attempts[index])
-        self._tickets[index] = self.engine.overdue.watch(deadline, tell)
+        self._tickets[index] = self.engine.timers.call_at(when, tell)
 
     async def _tell_overdue(self, index: int, this: Attempt) -> None:
         """Record that an attempt was to end, and does not."""
@@ -375,7 +430,7 @@ class RunningSaga:
             execution, record, now = self.execution, ended.record, self._now()
             if ended.retry is not None:
                 assert isinstance(record, StepFailed | StepUnknown | StepNotCompensated)
-                delay = ended.retry.delay(execution.tries(record))
+                delay = ended.retry.delay(execution.tries(record), ended.error)
                 if execution.may_retry(record):
                     record = dataclasses.replace(record, next_at=now + int(delay * 1e6))
             undecided = not execution.turning_back
@@ -401,6 +456,9 @@ class RunningSaga:
         await persist(self.engine, self._commit_of(records, now, before), self.id, first=first)
         self.engine.definitions.add(self.graph.fingerprint)
         if self.execution.status not in RUNNING:
+            if self._deadline is not None:
+                self.engine.timers.take_back(self._deadline)
+                self._deadline = None
             self.engine.ended(self)
 
     def _commit_of(self, records: list[Record], now: int, before: tuple[Write, ...]) -> Commit:

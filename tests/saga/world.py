@@ -38,6 +38,7 @@ from allframe.events.backend import StoredRow
 from allframe.saga.monitor import Monitor, Stored, TimelineEntry, head_of
 from allframe.saga.records import (
     CancelRequested,
+    DeadlinePassed,
     Record,
     RetryRequested,
     RollbackBegun,
@@ -339,6 +340,8 @@ def tell(record: Record) -> str:
             return f"{record.step} still running{' undoing' if record.compensation else ''}"
         case CancelRequested():
             return "cancel requested"
+        case DeadlinePassed():
+            return "deadline passed"
         case RollbackBegun():
             return "rollback begun"
         case StepCompensated():
