@@ -111,7 +111,11 @@ async def attempt_on_thread(start: Callable[[], Job], this: Attempt, dropping: C
     Raises:
         Left, KeyboardInterrupt: as `attempt`. The thread may go on.
     """
-    job = start()
+    try:
+        job = start()
+    except Exception as error:  # noqa: BLE001 - there is no thread to be had: it never began
+        this.error = error
+        return
     try:
         with this.scope:
             await job.done.wait()

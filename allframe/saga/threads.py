@@ -66,14 +66,23 @@ class Threads:
         self._closed = False
 
     def start(self, call: Callable[[], Any]) -> Job:
-        """Begin ``call()`` on a thread, in a copy of the context of this task."""
-        job = Job(call, self._hold())
+        """Begin ``call()`` on a thread, in a copy of the context of this task.
+
+        Raises:
+            RuntimeError: the machine has no thread to give. The call was not made.
+        """
+        let_go = self._hold()
+        job = Job(call, let_go)
         with self._lock:
             queue = self._idle.pop() if self._idle else None
         if queue is not None:
             queue.put(job)
-        else:
+            return job
+        try:
             threading.Thread(target=self._work, args=(job,), name="allframe step", daemon=True).start()
+        except BaseException:
+            let_go()
+            raise
         return job
 
     def close(self) -> None:

@@ -213,6 +213,27 @@ async def test_a_function_that_hands_back_a_coroutine_has_lost_its_output(home: 
     assert "async def" in outcome.error.message
 
 
+async def test_where_no_thread_can_be_had_the_step_failed_without_effect(
+    home: Home, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+    left = [2]
+
+    def limited(self: threading.Thread) -> None:
+        if self.name == "allframe step" and left[0]:
+            left[0] -= 1
+            raise RuntimeError("can't start new thread")
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    async with open_(home, desk) as orchestrator:
+        outcome = await orchestrator.execute(errand(retry=Retry(attempts=3, wait=0))(), id="s-1")
+    assert outcome.status is SagaStatus.COMPLETED
+    assert (await home.told("s-1"))[2:4] == ["fetch failed, again", "fetch failed, again"]
+    async with open_(home, desk):
+        pass  # nothing is held
+
+
 # --- deadlines and cancelling ----------------------------------------------------------------------------------------
 
 
