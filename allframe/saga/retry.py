@@ -85,7 +85,7 @@ def _asked_for(error: BaseException | None) -> float:
     except Exception:  # noqa: BLE001 - a stranger's property
         return 0.0
     asked = asked.total_seconds() if isinstance(asked, timedelta) else asked
-    if not isinstance(asked, int | float) or isinstance(asked, bool) or asked != asked:  # noqa: PLR0124 - NaN
+    if not isinstance(asked, int | float) or isinstance(asked, bool) or asked != asked:
         return 0.0
     return float(min(max(asked, 0), LONGEST_ASKED))
 
