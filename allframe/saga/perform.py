@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os.path
 import traceback
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
@@ -18,12 +19,14 @@ import anyio
 
 from allframe.errors import ErrorInfo
 from allframe.saga.context import EffectUnknown, Refused
+from allframe.saga.graph import Parameter
 from allframe.saga.silence import is_silence
 
 __all__ = ["Attempt", "Left", "attempt", "describe", "is_refusal", "is_unknown", "natively_cancelled", "new_attempt"]
 
 _MAX_MESSAGE = 8 << 10
 _MAX_TRACEBACK = 64 << 10
+_HERE = os.path.dirname(__file__)
 
 
 class Left(BaseException):
@@ -45,6 +48,8 @@ class Attempt:
     error: BaseException | None = None
     #: Whether its deadline had passed when it ended.
     overdue: bool = False
+    #: The parameter that an object is being made for: until then, its body has not begun.
+    making: Parameter | None = None
 
     def cancel(self) -> None:
         """Cut it, for the saga was cancelled."""
@@ -147,7 +152,7 @@ def describe(error: BaseException) -> ErrorInfo:
 def _own_part(trace: TracebackType | None) -> TracebackType | None:
     """The traceback from the user's function on: how we came to call it says nothing."""
     inner = trace
-    while inner is not None and inner.tb_frame.f_code.co_filename == __file__:
+    while inner is not None and os.path.dirname(inner.tb_frame.f_code.co_filename) == _HERE:
         inner = inner.tb_next
     return inner or trace
 

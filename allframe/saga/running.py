@@ -47,6 +47,7 @@ from allframe.saga.records import (
     saga_stream,
 )
 from allframe.saga.retry import Retry
+from allframe.saga.scoped import Scopes
 
 __all__ = ["RunningSaga", "digest_of"]
 
@@ -72,6 +73,7 @@ class RunningSaga:
     # Without contention, taking the lock need not let other tasks run: the commit under it does.
     _lock: anyio.Lock = field(default_factory=lambda: anyio.Lock(fast_acquire=True))
     _attempts: dict[int, Attempt] = field(default_factory=dict)
+    _scopes: Scopes = field(default_factory=Scopes)
     _alarms: set[anyio.Event] = field(default_factory=set)
     _shown: tuple[Any, ...] = ()
 
@@ -108,10 +110,14 @@ class RunningSaga:
         while moves:
             for other in moves[1:]:
                 self.engine.spawn(self.id, self.follow, [other])
-            ended = await self._perform(moves[0])
-            if ended is None:
-                return
-            moves = await self._record(ended)
+            move = moves[0]
+            try:
+                ended = await self._perform(move)
+                if ended is None:
+                    return
+                moves = await self._record(ended)
+            finally:
+                await self._close(move)
 
     async def cancel(self, reason: str, actor: str) -> list[Move]:
         """Write that it is to be undone, and cut what runs.
@@ -256,11 +262,18 @@ class RunningSaga:
         this: Attempt,
     ) -> None:
         arguments = self._arguments(parameters, context)
+        scope = self._scopes.open(index, self.engine.provider, parameters, context, this)
         self._attempts[index] = this
         try:
-            await attempt(lambda: function(self.saga, **arguments), this, lambda: self.engine.dropping)
+            await attempt(lambda: scope.call(function, self.saga, arguments), this, lambda: self.engine.dropping)
         finally:
             del self._attempts[index]
+
+    async def _close(self, move: Move) -> None:
+        """Close what was made for the attempt, now that it is recorded, or dropped."""
+        assert isinstance(move, Run | Compensate)
+        if await self._scopes.close(move.step, self.id, self._name(move.step)):
+            self._tell_if_ended()
 
     def _context(self, index: int, number: int, direction: str, this: Attempt) -> StepContext:
         name = self._name(index)
@@ -284,7 +297,7 @@ class RunningSaga:
                 case Source.CONTEXT:
                     arguments[parameter.name] = context
                 case Source.INJECT:
-                    if not parameter.optional or parameter.wanted in self.engine.provider:
+                    if self.engine.provider.holds(parameter.wanted):
                         arguments[parameter.name] = self.engine.provider.get(parameter.wanted)
         return arguments
 
@@ -328,7 +341,11 @@ class RunningSaga:
             return
         await persist(self.engine, self._commit_of(records, now, before), self.id, first=first)
         self.engine.definitions.add(self.graph.fingerprint)
-        if self.execution.status not in RUNNING:
+        self._tell_if_ended()
+
+    def _tell_if_ended(self) -> None:
+        """Whoever waits for the saga is told once everything that was made for it is closed."""
+        if self.execution.status not in RUNNING and not self._scopes:
             self.engine.ended(self)
 
     def _commit_of(self, records: list[Record], now: int, before: tuple[Write, ...]) -> Commit:

@@ -1,0 +1,105 @@
+"""What a container makes for an attempt: from before its body begins until its record is safe.
+
+Nothing is opened for an attempt that needs nothing of a container.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+
+from allframe.inject import Provider, Scope
+from allframe.saga.context import StepContext
+from allframe.saga.graph import Parameter, Source
+from allframe.saga.perform import Attempt
+
+__all__ = ["Scoped", "Scopes"]
+
+logger = logging.getLogger("allframe")
+
+
+class Scopes:
+    """The scopes of a saga's attempts that are under way, by the index of their step."""
+
+    def __init__(self) -> None:
+        self._open: dict[int, Scoped] = {}
+
+    def __bool__(self) -> bool:
+        """Whether one is open."""
+        return bool(self._open)
+
+    def open(
+        self, step: int, provider: Provider, parameters: Sequence[Parameter], context: StepContext, this: Attempt
+    ) -> Scoped:
+        """The scope of an attempt whose function has ``parameters``."""
+        made = [one for one in parameters if one.source is Source.INJECT and provider.makes(one.wanted)]
+        if not made:
+            return Scoped(None, (), this)
+        scoped = self._open[step] = Scoped(provider.scope({StepContext: context}), made, this)
+        return scoped
+
+    async def close(self, step: int, saga_id: str, name: str) -> bool:
+        """Close the scope of ``step``'s attempt; returns whether there was one.
+
+        Raises:
+            KeyboardInterrupt: that came out of it.
+        """
+        scoped = self._open.get(step)
+        if scoped is None:
+            return False
+        try:
+            await scoped.close(saga_id, name)
+        finally:
+            del self._open[step]
+        return True
+
+
+class Scoped:
+    """The objects that ``scope`` makes for ``parameters`` of one attempt."""
+
+    def __init__(self, scope: Scope | None, parameters: Sequence[Parameter], this: Attempt) -> None:
+        self._scope, self._parameters, self._this = scope, parameters, this
+
+    async def call(self, function: Callable[..., Any], saga: Any, arguments: dict[str, Any]) -> Any:
+        """What ``function`` returns, called with ``arguments`` and with what is made for it first.
+
+        Called within the attempt, whose deadline holds here as well. While something is being made, ``making`` of the
+        attempt says for which parameter: so long, the body has not begun.
+        """
+        if self._scope is not None:
+            arguments = {**arguments, **await self._make(self._scope)}
+        return await function(saga, **arguments)
+
+    async def _make(self, scope: Scope) -> dict[str, Any]:
+        made = {}
+        for parameter in self._parameters:
+            self._this.making = parameter
+            made[parameter.name] = await scope.get(parameter.wanted)
+        # A factory that never yields, or swallows its cancellation, may have used up the time: begin nothing any more.
+        if anyio.current_time() >= self._this.scope.deadline:
+            self._this.scope.cancel()
+        await anyio.lowlevel.checkpoint_if_cancelled()
+        self._this.making = None
+        return made
+
+    async def close(self, saga_id: str, step: str) -> None:
+        """Finalise them. What goes wrong is logged, and changes nothing of what was recorded.
+
+        Raises:
+            KeyboardInterrupt: that came out of it.
+        """
+        assert self._scope is not None
+        this = self._this
+        error = None if this.returned else this.error or TimeoutError("The attempt was cut.")
+        for trouble in await self._scope.close(error):
+            logger.error(
+                "saga %s: what the container made for step %s could not be closed, and what was recorded stands: %r",
+                saga_id,
+                step,
+                trouble,
+                exc_info=trouble,
+            )
