@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Annotated, Any
+from contextlib import AbstractAsyncContextManager
+from typing import Annotated
 
 import anyio
 import typer
@@ -71,7 +72,7 @@ def run(
         raise Stop(f"Nothing to run: {why}.")
     provider, what = find_provider(provide, found.module)
 
-    def opened() -> Any:
+    def opened() -> AbstractAsyncContextManager[Provided]:
         return provided(provider, what)
 
     if dry_run:
@@ -80,7 +81,13 @@ def run(
 
 
 def _run(
-    target: Target, inputs: Inputs, opened: Callable[[], Any], what: str, store: str, concurrency: int, json: bool
+    target: Target,
+    inputs: Inputs,
+    opened: Callable[[], AbstractAsyncContextManager[Provided]],
+    what: str,
+    store: str,
+    concurrency: int,
+    json: bool,
 ) -> Exit:
     tally, clock = Tally(), Stopwatch()
     begun = False
@@ -116,7 +123,9 @@ def _run(
     return Exit.COMPLETED if complete else Exit.INCOMPLETE
 
 
-def _dry_run(target: Target, inputs: Inputs, opened: Callable[[], Any], what: str, json: bool) -> Exit:
+def _dry_run(
+    target: Target, inputs: Inputs, opened: Callable[[], AbstractAsyncContextManager[Provided]], what: str, json: bool
+) -> Exit:
     async def check() -> None:
         async with opened() as found:
             _check(target, found, what)

@@ -10,9 +10,8 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from typing import Any
 
 import anyio
 import anyio.abc
@@ -35,7 +34,7 @@ Work = Callable[[SagaOrchestrator], Awaitable[None]]
 
 def run_session(
     url: str,
-    provide: Callable[[], Any],
+    provide: Callable[[], AbstractAsyncContextManager[Provided]],
     work: Work,
     *,
     concurrency: int,
@@ -72,7 +71,7 @@ class _Session:
     async def run(
         self,
         url: str,
-        provide: Callable[[], Any],
+        provide: Callable[[], AbstractAsyncContextManager[Provided]],
         check: Callable[[Provided], None],
         work: Work,
         concurrency: int,

@@ -27,10 +27,11 @@ class Scopes:
 
     def __init__(self) -> None:
         self._open: dict[int, Scoped] = {}
+        self._closing = 0
 
     def __bool__(self) -> bool:
-        """Whether one is open."""
-        return bool(self._open)
+        """Whether one is not closed yet."""
+        return bool(self._open or self._closing)
 
     def open(
         self, step: int, provider: Provider, parameters: Sequence[Parameter], context: StepContext, this: Attempt
@@ -48,13 +49,15 @@ class Scopes:
         Raises:
             KeyboardInterrupt: that came out of it.
         """
-        scoped = self._open.get(step)
+        # Taken out first: somebody may retry what failed while this is still closing.
+        scoped = self._open.pop(step, None)
         if scoped is None:
             return False
+        self._closing += 1
         try:
             await scoped.close(saga_id, name)
         finally:
-            del self._open[step]
+            self._closing -= 1
         return True
 
 

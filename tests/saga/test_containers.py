@@ -216,14 +216,18 @@ async def test_a_compensation_has_its_own_too(home: Home, desk: Desk, container:
 async def test_whoever_waits_for_the_outcome_finds_everything_closed(
     home: Home, desk: Desk, container: AsyncContainer
 ) -> None:
+    class Asks(Saga):
+        @step
+        async def only(self, session: Inject[Session]) -> None: ...
+
     async with home.orchestrator(container=container) as orchestrator:
         home.world.always("second", home.world.raises(Refused("no")))
         with pytest.raises(StepFailed):
             await orchestrator.execute(Move(), id="m")
         assert desk.closed == ["second 1 Refused"]
-        home.world.relent("second")
-        await orchestrator.execute(Careful(), id="c")
+        await orchestrator.execute(Asks(), id="a")
         assert desk.closed == ["second 1 Refused", "only 1 ok"]
+        assert desk.recorded["only 1"] == ["started", "only succeeded", "completed"]
 
 
 async def test_an_attempt_that_is_cut_by_its_deadline_is_recorded_and_closed(
@@ -509,6 +513,31 @@ async def test_a_compensation_whose_factory_hangs_is_tried_again(
         "Session (compensation 'undo_second', parameter 'session') was not made within the timeout of 10 s, and the body "
         "never began."
     )
+
+
+async def test_what_is_retried_while_its_last_attempt_is_still_closing_has_a_scope_of_its_own(
+    home: Home, desk: Desk, container: AsyncContainer
+) -> None:
+    home.world.tell("third", home.world.raises(Refused("no")))
+    home.world.tell("undo second", *[home.world.raises(ValueError("stuck"))] * 2)
+    gates = [anyio.Event(), anyio.Event()]
+
+    async def wait(ctx: StepContext) -> None:
+        if len(desk.sessions) == 3 and not gates[0].is_set():  # the second attempt to undo, the last
+            gates[0].set()
+            await gates[1].wait()
+
+    desk.before_closing = wait
+    async with home.orchestrator(container=container, grace=1000) as orchestrator:
+        handle = await orchestrator.start(Move(), id="m")
+        await gates[0].wait()
+        await orchestrator.retry_failed("m", reason="again")
+        while len(desk.closed) < 3:
+            await anyio.sleep(0.1)
+        gates[1].set()
+        assert (await handle.outcome()).status is SagaStatus.COMPENSATED
+
+    assert desk.closed == ["second 1 ok", "second 1 ValueError", "second 3 ok", "second 2 ValueError"]
 
 
 # --- closing that fails or hangs --------------------------------------------------------------------------------------
