@@ -168,6 +168,8 @@ def _check_kind(container: object) -> None:
         )
     if not is_container(container):
         raise TypeError(f"container= takes a dishka AsyncContainer, found an object of {type(container).__qualname__}.")
+    if not hasattr(_key(object, ""), "is_marker"):
+        raise TypeError("This dishka is too old to be asked what it can make: pip install 'allframe[dishka]'.")
 
 
 def _outwards(container: AsyncContainer | None) -> Iterator[AsyncContainer]:

@@ -829,6 +829,13 @@ def test_a_container_without_a_scope_below_it_is_refused() -> None:
         SagaOrchestrator(container=container)
 
 
+def test_a_dishka_that_is_too_old_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    container = dishka.make_async_container()
+    monkeypatch.delattr(dishka.DependencyKey, "is_marker")
+    with pytest.raises(TypeError, match=r"too old to be asked what it can make: pip install 'allframe\[dishka\]'"):
+        SagaOrchestrator(container=container)
+
+
 async def test_a_container_of_a_deeper_scope_opens_the_next_one(home: Home) -> None:
     provider = dishka.Provider(scope=Scope.REQUEST)
     provider.provide(Pool)
