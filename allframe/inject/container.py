@@ -44,9 +44,9 @@ class Container:
 
     def __init__(self, container: AsyncContainer, *, context: Iterable[Any] = (), closing: float = 10.0) -> None:
         _check_kind(container)
-        self._container, self._closing = container, closing
+        self._container, self._closing, kinds = container, closing, tuple(context)
         try:
-            probe = container(dict.fromkeys(context))  # nothing is made before it is asked for
+            probe = container(dict.fromkeys(kinds))  # nothing is made before it is asked for
         except ValueError as error:
             raise ValueError(
                 f"The container is in scope {container.scope.name}, and dishka has no scope below it to make objects in. "
@@ -54,7 +54,7 @@ class Container:
             ) from error
         #: From the scope of an attempt outwards.
         self._levels = list(_outwards(probe))
-        self._context = ", ".join(type_name(kind) for kind in context) or "nothing"
+        self._context = ", ".join(type_name(kind) for kind in kinds) or "nothing"
         self._lacks: dict[tuple[DependencyKey, int], str | None] = {}
         self._wanted: dict[Any, str | None] = {}
 
