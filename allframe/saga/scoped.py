@@ -68,20 +68,21 @@ class Scoped:
         self._scope, self._parameters, self._this = scope, parameters, this
 
     async def call(self, function: Callable[..., Any], saga: Any, arguments: dict[str, Any]) -> Any:
-        """What ``function`` returns, called with ``arguments`` and with what is made for it first.
+        """What ``function`` returns, called with ``arguments`` and with what is made for it first."""
+        return await function(saga, **arguments, **await self.made())
 
-        Called within the attempt, whose deadline holds here as well. While something is being made, ``making`` of the
-        attempt says for which parameter: so long, the body has not begun.
+    async def made(self) -> dict[str, Any]:
+        """An object for each parameter, by its name. Asked for within the attempt, whose deadline holds here as well.
+
+        While something is being made, ``making`` of the attempt says for which parameter: so long, the body has not
+        begun.
         """
-        if self._scope is not None:
-            arguments = {**arguments, **await self._make(self._scope)}
-        return await function(saga, **arguments)
-
-    async def _make(self, scope: Scope) -> dict[str, Any]:
-        made = {}
+        made: dict[str, Any] = {}
+        if self._scope is None:
+            return made
         for parameter in self._parameters:
             self._this.making = parameter
-            made[parameter.name] = await scope.get(parameter.wanted)
+            made[parameter.name] = await self._scope.get(parameter.wanted)
         # A factory that never yields, or swallows its cancellation, may have used up the time: begin nothing any more.
         if anyio.current_time() >= self._this.scope.deadline:
             self._this.scope.cancel()
