@@ -16,6 +16,7 @@ from allframe.cli.exits import Exit, Stop
 from allframe.cli.guard import guarded
 from allframe.cli.inputs import read_inputs
 from allframe.cli.progress import progress
+from allframe.cli.provide import provided
 from allframe.cli.render import print_json, print_line, print_table
 from allframe.cli.session import Stopwatch, drain, run_session
 from allframe.demo.bank import Banks
@@ -53,7 +54,7 @@ def demo(
     session = _Session(folder, transfers, concurrency, json)
     # Percent-encoded, for a folder may be called anything.
     url = f"sqlite:///{quote(os.fsencode(folder / 'sagas.db'))}"
-    run_session(url, lambda: Banks.provided(folder, BANKS), session.work, concurrency=concurrency)
+    run_session(url, lambda: provided(Banks.provided(folder, BANKS), "the demo"), session.work, concurrency=concurrency)
     return session.report()
 
 

@@ -1,7 +1,7 @@
 """What the sagas inject, on the command line: from ``--provide module:thing`` or from the target module's ``provide``.
 
-It is a mapping from types to objects, or an async context manager that yields one (its resources are open for as long
-as sagas run), or a callable without arguments that returns either.
+It is a mapping from types to objects, or a dishka container; or an async context manager that yields one of them (its
+resources are open for as long as sagas run); or a callable without arguments, async or not, that returns any of these.
 """
 
 from __future__ import annotations
@@ -9,19 +9,37 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from difflib import get_close_matches
 from types import ModuleType
+from typing import Any
 
 from allframe.cli.exits import Exit, Stop
 from allframe.cli.target import load_module, split
 from allframe.errors import AllframeError
+from allframe.inject import AsyncContainer, Container, Provider
+from allframe.inject.container import is_container, is_sync_container
+from allframe.saga.context import StepContext
 
-__all__ = ["find_provider", "provided"]
+__all__ = ["Provided", "find_provider", "provided"]
 
 _EXPECTED = (
-    "Expected a mapping from types to objects, an async context manager that yields one, or a callable without "
-    "arguments that returns either."
+    "Expected a mapping from types to objects, a dishka AsyncContainer, an async context manager that yields one, or a "
+    "callable without arguments that returns any of these."
 )
+
+
+@dataclass(frozen=True)
+class Provided:
+    """What an orchestrator is given for its sagas to inject."""
+
+    objects: Mapping[Any, object]
+    container: AsyncContainer | None = None
+
+    def provider(self) -> Provider:
+        """It, as an orchestrator looks things up."""
+        made = None if self.container is None else Container(self.container, context=(StepContext,))
+        return Provider(self.objects, made)
 
 
 def find_provider(option: str | None, module: ModuleType) -> tuple[object, str]:
@@ -43,33 +61,33 @@ def find_provider(option: str | None, module: ModuleType) -> tuple[object, str]:
 
 
 @asynccontextmanager
-async def provided(provider: object, what: str) -> AsyncIterator[Mapping[type, object]]:
-    """The mapping that ``provider`` gives, for as long as the block runs.
+async def provided(provider: object, what: str) -> AsyncIterator[Provided]:
+    """What ``provider`` gives, for as long as the block runs.
+
+    A context manager closes what it yields. A container that comes without one is closed here: the command is all that
+    uses it.
 
     Raises:
-        Stop: it gives none, or fails to (usage).
+        Stop: it gives nothing that can be used, or fails to (usage).
     """
-    value = _call(provider, what)
-    if isinstance(value, Mapping):
+    value = await _call(provider, what)
+    if isinstance(value, Mapping) or not isinstance(value, AbstractAsyncContextManager):
         yield _checked(value, what)
         return
-    if not isinstance(value, AbstractAsyncContextManager):
-        if inspect.iscoroutine(value):
-            value.close()
-        raise Stop(f"{what} gives {_describe(value)}. {_EXPECTED}")
+    manager = value  # a container is one, too: it closes itself
     try:
-        mapping = await value.__aenter__()
+        given = await manager.__aenter__()
     except (Stop, AllframeError):
         raise
     except Exception as error:
         raise Stop(f"{what} cannot provide: {type(error).__name__}: {error}") from error
     try:
-        yield _checked(mapping, what)
+        yield _checked(given, what)
     except BaseException as error:
         # The manager sees how the block ended, and cannot swallow it.
-        await value.__aexit__(type(error), error, error.__traceback__)
+        await manager.__aexit__(type(error), error, error.__traceback__)
         raise
-    await _leave(value, what)
+    await _leave(manager, what)
 
 
 async def _leave(manager: AbstractAsyncContextManager[object], what: str) -> None:
@@ -79,8 +97,10 @@ async def _leave(manager: AbstractAsyncContextManager[object], what: str) -> Non
         raise Stop(f"{what} failed when it was closed: {type(error).__name__}: {error}", Exit.INCOMPLETE) from error
 
 
-def _call(provider: object, what: str) -> object:
-    if isinstance(provider, (Mapping, AbstractAsyncContextManager)) or not callable(provider):
+async def _call(provider: object, what: str) -> object:
+    """``provider``, or what it returns when it is called."""
+    given = isinstance(provider, (Mapping, AbstractAsyncContextManager)) or is_sync_container(provider)
+    if given or not callable(provider):
         return provider
     try:
         inspect.signature(provider).bind()
@@ -89,19 +109,27 @@ def _call(provider: object, what: str) -> object:
     except ValueError:
         pass  # it has no signature that Python could tell
     try:
-        return provider()
+        value = provider()
+        return await value if inspect.isawaitable(value) else value
     except Exception as error:
         raise Stop(f"{what} cannot provide: {type(error).__name__}: {error}") from error
 
 
-def _checked(value: object, what: str) -> Mapping[type, object]:
+def _checked(value: object, what: str) -> Provided:
+    if is_container(value) or is_sync_container(value):
+        return _of_container(value, what)
     if not isinstance(value, Mapping):
-        raise Stop(f"{what} gives {_describe(value)}. {_EXPECTED}")
+        raise Stop(f"{what} gives an object of {type(value).__qualname__}. {_EXPECTED}")
     wrong = [key for key in value if key is None or isinstance(key, str)]
     if wrong:
         raise Stop(f"{what} has the key {wrong[0]!r}, which is no type. {_EXPECTED}")
-    return value
+    return Provided(value)
 
 
-def _describe(value: object) -> str:
-    return "a coroutine" if inspect.iscoroutine(value) else f"an object of {type(value).__qualname__}"
+def _of_container(container: Any, what: str) -> Provided:
+    given = Provided({}, container)
+    try:
+        given.provider()
+    except (TypeError, ValueError) as error:
+        raise Stop(f"{what} cannot be used: {error}") from error
+    return given

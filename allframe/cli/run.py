@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Annotated, Any
+from contextlib import AbstractAsyncContextManager
+from typing import Annotated
 
 import anyio
 import typer
@@ -16,11 +17,10 @@ from allframe.cli.guard import guarded
 from allframe.cli.inputs import BadLine, Inputs, read_inputs
 from allframe.cli.options import StoreOption, needed
 from allframe.cli.progress import progress
-from allframe.cli.provide import find_provider, provided
+from allframe.cli.provide import Provided, find_provider, provided
 from allframe.cli.render import clean, print_json, print_line, print_table, printable, seconds, warn
 from allframe.cli.session import Stopwatch, drain, run_session
 from allframe.cli.target import Target, load_target
-from allframe.inject import type_name
 
 __all__ = ["run"]
 
@@ -41,8 +41,8 @@ def run(
         str | None,
         typer.Option(
             metavar="MODULE:THING",
-            help="What the sagas inject: a mapping, an async context manager that yields one, or a callable that "
-            "returns either. Without it: the attribute 'provide' of TARGET's module.",
+            help="What the sagas inject: a mapping, a dishka container, an async context manager that yields one, or a "
+            "callable that returns any of these. Without it: the attribute 'provide' of TARGET's module.",
             show_default=False,
         ),
     ] = None,
@@ -72,7 +72,7 @@ def run(
         raise Stop(f"Nothing to run: {why}.")
     provider, what = find_provider(provide, found.module)
 
-    def opened() -> Any:
+    def opened() -> AbstractAsyncContextManager[Provided]:
         return provided(provider, what)
 
     if dry_run:
@@ -81,7 +81,13 @@ def run(
 
 
 def _run(
-    target: Target, inputs: Inputs, opened: Callable[[], Any], what: str, store: str, concurrency: int, json: bool
+    target: Target,
+    inputs: Inputs,
+    opened: Callable[[], AbstractAsyncContextManager[Provided]],
+    what: str,
+    store: str,
+    concurrency: int,
+    json: bool,
 ) -> Exit:
     tally, clock = Tally(), Stopwatch()
     begun = False
@@ -117,7 +123,9 @@ def _run(
     return Exit.COMPLETED if complete else Exit.INCOMPLETE
 
 
-def _dry_run(target: Target, inputs: Inputs, opened: Callable[[], Any], what: str, json: bool) -> Exit:
+def _dry_run(
+    target: Target, inputs: Inputs, opened: Callable[[], AbstractAsyncContextManager[Provided]], what: str, json: bool
+) -> Exit:
     async def check() -> None:
         async with opened() as found:
             _check(target, found, what)
@@ -133,16 +141,15 @@ def _dry_run(target: Target, inputs: Inputs, opened: Callable[[], Any], what: st
     return Exit.INCOMPLETE if inputs.bad else Exit.COMPLETED
 
 
-def _check(target: Target, found: Any, what: str) -> None:
+def _check(target: Target, found: Provided, what: str) -> None:
     """Raise `Stop` unless everything that the saga injects is there."""
-    missing = {wanted: place for wanted, place in target.saga.graph.wanted().items() if wanted not in found}
-    if not missing:
+    provider = found.provider()
+    lines = "\n".join(f"  {kind}, for {place}" for kind, place in provider.lacking(target.saga.graph.wanted()))
+    if not lines:
         return
-    lines = "\n".join(f"  {type_name(wanted)}, for {place}" for wanted, place in missing.items())
-    has = ", ".join(sorted(type_name(wanted) for wanted in found)) or "nothing"
     raise Stop(
-        f"{target.saga.__name__} injects what nothing provides:\n{lines}\n{what} has: {has}. Name a mapping with "
-        "--provide module:thing, or define 'provide' beside the saga. Nothing was written."
+        f"{target.saga.__name__} injects what nothing provides:\n{lines}\n{what} has: {provider.names()}. Name a mapping "
+        "or a container with --provide module:thing, or define 'provide' beside the saga. Nothing was written."
     )
 
 

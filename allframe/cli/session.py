@@ -9,16 +9,16 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from typing import Any
 
 import anyio
 import anyio.abc
 
 from allframe import SagaOrchestrator
 from allframe.cli.exits import Exit, Stop
+from allframe.cli.provide import Provided
 from allframe.cli.render import warn
 from allframe.errors import StoreError, StoreUnavailable
 
@@ -34,16 +34,16 @@ Work = Callable[[SagaOrchestrator], Awaitable[None]]
 
 def run_session(
     url: str,
-    provide: Callable[[], Any],
+    provide: Callable[[], AbstractAsyncContextManager[Provided]],
     work: Work,
     *,
     concurrency: int,
-    check: Callable[[Mapping[Any, object]], None] = lambda provided: None,
+    check: Callable[[Provided], None] = lambda provided: None,
 ) -> None:
     """Open the orchestrator, do ``work`` with it, and leave.
 
-    ``provide`` opens what is injected: an async context manager that yields a mapping. ``check`` sees that mapping
-    before the store is touched, and raises if it will not do.
+    ``provide`` opens what is injected: an async context manager that yields `Provided`. ``check`` sees it before the
+    store is touched, and raises if it will not do.
 
     Raises:
         Stop: with `Exit.INTERRUPTED` or `Exit.TERMINATED` for a signal, with `Exit.STORE` for a store that cannot be
@@ -71,8 +71,8 @@ class _Session:
     async def run(
         self,
         url: str,
-        provide: Callable[[], Any],
-        check: Callable[[Mapping[Any, object]], None],
+        provide: Callable[[], AbstractAsyncContextManager[Provided]],
+        check: Callable[[Provided], None],
         work: Work,
         concurrency: int,
     ) -> None:
@@ -88,8 +88,10 @@ class _Session:
                 raise self._failed
 
     @staticmethod
-    def _orchestrator(url: str, provided: Mapping[Any, object], concurrency: int) -> SagaOrchestrator:
-        return SagaOrchestrator(url, provide=provided, max_running=concurrency, grace=GRACE)
+    def _orchestrator(url: str, provided: Provided, concurrency: int) -> SagaOrchestrator:
+        return SagaOrchestrator(
+            url, provide=provided.objects, container=provided.container, max_running=concurrency, grace=GRACE
+        )
 
     async def _supervised(self, orchestrator: SagaOrchestrator, work: Work) -> None:
         async with anyio.create_task_group() as group:

@@ -397,7 +397,7 @@ class Execution:
 
     def _step_failed(self, step: int, record: StepFailed) -> None:
         state = self.steps[step]
-        if self.plan.nodes[step].idempotent:
+        if self.plan.nodes[step].idempotent and record.begun:
             state.unknown = None  # the far side answered for all attempts
         phase = Phase.UNKNOWN if state.unknown else Phase.NO_EFFECT
         kind = CauseKind.REFUSED if record.refused else CauseKind.FAILED

@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from allframe.errors import ErrorInfo
 from allframe.events.backend import Write
 from allframe.events.event import Event
+from allframe.inject import type_name
 from allframe.saga.context import StepContext, UnknownReason
 from allframe.saga.graph import Compensation, Step
 from allframe.saga.outputs import event_writes, store_output
@@ -19,6 +21,7 @@ from allframe.saga.records import (
     Record,
     StepCompensated,
     StepFailed,
+    StepNotBegun,
     StepNotCompensated,
     StepOutputLost,
     StepSucceeded,
@@ -47,6 +50,8 @@ def judge_step(step: Step, context: StepContext, this: Attempt, now: int) -> End
     """How an attempt of ``step`` ended. ``now``: microseconds since 1970, UTC."""
     if this.returned:
         return _succeeded(step, context, this, now)
+    if this.making is not None:
+        return _not_begun(step, context, this)
     number, error = context.attempt, this.error
     if this.silenced:
         cut = this.cut and not this.overdue
@@ -61,8 +66,30 @@ def judge_step(step: Step, context: StepContext, this: Attempt, now: int) -> End
     if is_unknown(error, unknown_on=step.unknown_on, known_on=step.known_on):
         silent = StepUnknown(step=step.name, attempt=number, reason=UnknownReason.SILENCE, error=describe(error))
         return Ended(silent, retry=retry, error=error)
-    failed = StepFailed(step=step.name, attempt=number, error=describe(error), refused=refused)
+    failed = StepFailed(step=step.name, attempt=number, error=describe(error), refused=refused, begun=this.begun)
     return Ended(failed, retry=retry, error=error)
+
+
+def _not_begun(step: Step, context: StepContext, this: Attempt) -> Ended:
+    """What it injects was not made: no effect, whatever the error."""
+    number, error = context.attempt, this.error
+    if this.cut and not this.overdue:
+        return Ended(StepNotBegun(step=step.name, attempt=number))
+    info, admitted = _not_made(f"step {step.attribute!r}", this)
+    failed = StepFailed(step=step.name, attempt=number, error=info, begun=False)
+    return Ended(failed, retry=_admitted(step.retry, admitted), error=error)
+
+
+def _not_made(part: str, this: Attempt) -> tuple[ErrorInfo, BaseException]:
+    """Why an object could not be made for ``part``, and the error that says whether to try again."""
+    assert this.making is not None
+    what, where = type_name(this.making.wanted), f"{part}, parameter {this.making.name!r}"
+    if this.silenced or this.error is None:
+        text = f"{what} ({where}) was not made within the timeout of {this.timeout:g} s, and the body never began."
+        return ErrorInfo("TimeoutError", text), TimeoutError()
+    found = describe(this.error)
+    text = f"{what} ({where}) could not be made, and the body never began: {found.message or found.type}"
+    return ErrorInfo(found.type, text, found.traceback), this.error
 
 
 def _succeeded(step: Step, context: StepContext, this: Attempt, now: int) -> Ended:
@@ -97,10 +124,14 @@ def judge_compensation(undo: Compensation, context: StepContext, this: Attempt, 
         else:
             done = StepCompensated(step=step, attempt=number, emitted=len(events))
             return Ended(done, writes=writes, events=events)
+    timeout = this.timeout if this.silenced else None
+    if this.making is not None:
+        info, reason = _not_made(f"compensation {undo.attribute!r}", this)
+        failed = StepNotCompensated(step=step, attempt=number, error=info, timeout=timeout)
+        return Ended(failed, retry=_admitted(undo.retry, reason), error=error)
     admitted = TimeoutError() if this.silenced else error
     if error is None:
         error = TimeoutError(f"The compensation did not end within its timeout of {this.timeout:g} s.")
-    timeout = this.timeout if this.silenced else None
     failed = StepNotCompensated(step=step, attempt=number, error=describe(error), timeout=timeout)
     return Ended(failed, retry=_admitted(undo.retry, admitted or error), error=error)
 

@@ -24,8 +24,9 @@ from allframe.errors import (
     StoreError,
 )
 from allframe.events.store import EventStore
-from allframe.inject import Provider
+from allframe.inject import AsyncContainer, Container, Provider
 from allframe.naming import Names
+from allframe.saga.context import StepContext
 from allframe.saga.declare import SAGAS, Saga
 from allframe.saga.execution import TERMINAL, SagaStatus
 from allframe.saga.handle import Entry, SagaHandle
@@ -55,6 +56,8 @@ class SagaOrchestrator:
         store: An open `EventStore`, which stays open; a URL, which it opens and closes; or nothing, for memory.
         sagas: The classes, or modules of classes, that may run here. Every one that is imported, if not given.
         provide: An object for each type that steps inject.
+        container: A dishka container, which makes what ``provide`` does not have: in a scope for each attempt, which
+            closes after the attempt's record is safe. It stays open.
         max_running: So many sagas run at once; others are recorded, and wait for their turn.
         grace: Seconds that steps are given when leaving.
         clock: Wall time; the machine's, if not given.
@@ -66,6 +69,7 @@ class SagaOrchestrator:
         *,
         sagas: Iterable[type[Saga] | ModuleType] | None = None,
         provide: Mapping[Any, object] | None = None,
+        container: AsyncContainer | None = None,
         max_running: int = 1000,
         grace: float = 10.0,
         clock: Clock | None = None,
@@ -76,7 +80,9 @@ class SagaOrchestrator:
         self._store = store if isinstance(store, EventStore) else EventStore(store)
         self._classes = None if sagas is None else _classes(sagas)
         self._names = SAGAS if self._classes is None else _names(self._classes)
-        self._provider = Provider(provide)
+        # Closing a scope may take as long as steps are given; at least a second, for it is also closed without leaving.
+        made = None if container is None else Container(container, context=(StepContext,), closing=max(grace, 1.0))
+        self._provider = Provider(provide, made)
         self._monitor = Monitor(self._store)
         self._clock = clock or SystemClock()
         self._max_running, self._grace = max_running, grace
@@ -86,6 +92,7 @@ class SagaOrchestrator:
     async def __aenter__(self) -> SagaOrchestrator:
         if self._registry is not None:
             raise OrchestratorClosed("This orchestrator was entered before. Make a new one: it is cheap.")
+        self._provider.check_loop()
         try:
             if self._owns_store:
                 await self._store.open()
@@ -249,8 +256,8 @@ class SagaOrchestrator:
         missing = self._provider.missing(graph.wanted())
         if missing:
             raise DependencyMissing(
-                f"{type(saga).__qualname__} cannot run: nothing provides {missing}. Hand it to the orchestrator: "
-                f"SagaOrchestrator(..., provide={{...}}). It has {self._provider.names()}.",
+                f"{type(saga).__qualname__} cannot run: nothing provides {missing}. "
+                f"{self._provider.remedy()} It has {self._provider.names()}.",
                 saga_id=saga_id,
             )
         if saga_id is not None:

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os.path
 import traceback
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeAlias
 
 import anyio
 
 from allframe.errors import ErrorInfo
 from allframe.saga.context import EffectUnknown, Refused
+from allframe.saga.graph import Parameter
 from allframe.saga.silence import is_silence
 from allframe.saga.threads import Job
 
@@ -35,6 +37,7 @@ __all__ = [
 
 _MAX_MESSAGE = 8 << 10
 _MAX_TRACEBACK = 64 << 10
+_HERE = os.path.dirname(__file__)
 
 
 class Left(BaseException):
@@ -60,6 +63,12 @@ class Attempt:
     asked_to_end: bool = False
     #: Where it is waited for a thread that was asked to end.
     patience: anyio.CancelScope = field(default_factory=lambda: anyio.CancelScope(shield=True))
+    #: The parameter that an object is being made for: until then, its body has not begun.
+    making: Parameter | None = None
+    #: Whether its body has begun, or may have.
+    begun: bool = True
+    #: Whether the thread that it runs on goes on after nobody waits for it any more.
+    outlived: bool = False
 
     def cancel(self) -> None:
         """Cut it, for the saga was cancelled."""
@@ -83,8 +92,12 @@ def new_attempt(timeout: float | None) -> Attempt:
     return Attempt(timeout, anyio.CancelScope(deadline=deadline))
 
 
-async def attempt(call: Callable[[], Awaitable[Any]], this: Attempt, dropping: Callable[[], bool]) -> None:
-    """Await ``call()`` within ``this.scope``, and note in ``this`` how it ended.
+#: Makes what the attempt needs, and gives the call to be made.
+Ready: TypeAlias = Callable[[], Awaitable[Callable[[], Any]]]
+
+
+async def attempt(ready: Ready, this: Attempt, dropping: Callable[[], bool]) -> None:
+    """Await what ``ready`` gives to be called, all within ``this.scope``, and note in ``this`` how it ended.
 
     Raises:
         Left: if the orchestrator drops it, or its task was cancelled by somebody else than us.
@@ -92,50 +105,63 @@ async def attempt(call: Callable[[], Awaitable[Any]], this: Attempt, dropping: C
     """
     try:
         with this.scope:
+            call = await ready()
             this.value = await call()
             this.returned = True
-    except BaseException as error:
-        if interrupt := _find(error, KeyboardInterrupt):
-            raise interrupt from None
-        if dropping() or (isinstance(error, anyio.get_cancelled_exc_class()) and natively_cancelled()):
-            raise Left from error
-        this.error = error
+    except BaseException as error:  # noqa: BLE001 - it is what there is to note
+        _note(error, this, dropping)
     _settle(this, dropping)
 
 
-async def attempt_on_thread(start: Callable[[], Job], this: Attempt, dropping: Callable[[], bool]) -> None:
-    """Wait for the call that ``start()`` begins on a thread, and note in ``this`` how it ended.
+async def attempt_on_thread(
+    ready: Ready, start: Callable[[Callable[[], Any]], Job], this: Attempt, dropping: Callable[[], bool]
+) -> None:
+    """Wait for what ``ready`` gives to be called, on the thread where ``start`` has it called, and note how it ended.
 
     A thread cannot be cut: when its time is over it is asked to end, and waited for all the same.
 
     Raises:
         Left, KeyboardInterrupt: as `attempt`. The thread may go on.
     """
-    try:
-        job = start()
-    except Exception as error:  # noqa: BLE001 - there is no thread to be had: it never began
-        this.error = error
-        return
+    job: Job | None = None
     try:
         with this.scope:
+            call = await ready()
+            this.begun = False
+            job = start(call)
+            this.begun = True
             await job.done.wait()
-        if not job.done.is_set():
+        if job is not None and not job.done.is_set():
             this.asked_to_end = True
             with this.patience:
                 await job.done.wait()
-    except anyio.get_cancelled_exc_class() as error:
-        this.asked_to_end = True
+    except BaseException as error:
+        if job is not None:
+            this.asked_to_end, this.outlived = True, not job.done.is_set()
+            raise Left from error
+        _note(error, this, dropping)
+    if job is not None:
+        this.outlived = not job.done.is_set()
+        if this.outlived:
+            raise Left
+        if job.error is None:
+            this.value, this.returned = job.value, True
+        else:
+            _note(job.error, this, dropping)
+    _settle(this, dropping)
+
+
+def _note(error: BaseException, this: Attempt, dropping: Callable[[], bool]) -> None:
+    """Take ``error`` for how the attempt ended, unless it is somebody else's."""
+    if interrupt := _find(error, KeyboardInterrupt):
+        raise interrupt from None
+    if dropping() or (isinstance(error, anyio.get_cancelled_exc_class()) and natively_cancelled()):
         raise Left from error
-    if job.error is not None:
-        if interrupt := _find(job.error, KeyboardInterrupt):
-            raise interrupt from None
-        this.error = job.error
-    _settle(this, dropping, ended=job.done.is_set())
-    this.value, this.returned = job.value, job.error is None
+    this.error = error
 
 
-def _settle(this: Attempt, dropping: Callable[[], bool], *, ended: bool = True) -> None:
-    if dropping() or not ended:
+def _settle(this: Attempt, dropping: Callable[[], bool]) -> None:
+    if dropping():
         raise Left
     # A step that never yields is not cut by its deadline, and one that swallows the cancellation returns all the same.
     this.overdue = anyio.current_time() >= this.scope.deadline or (this.scope.cancel_called and not this.cut)
@@ -209,7 +235,7 @@ def describe(error: BaseException) -> ErrorInfo:
 def _own_part(trace: TracebackType | None) -> TracebackType | None:
     """The traceback from the user's function on: how we came to call it says nothing."""
     inner = trace
-    while inner is not None and inner.tb_frame.f_code.co_filename == __file__:
+    while inner is not None and os.path.dirname(inner.tb_frame.f_code.co_filename) == _HERE:
         inner = inner.tb_next
     return inner or trace
 

@@ -150,6 +150,8 @@ class StepFailed(Intent):
     error: ErrorInfo
     #: It raised ``Refused``.
     refused: bool = False
+    #: False where its body never began: what it injects could not be made. That says nothing of earlier attempts.
+    begun: bool = True
     #: When the next attempt is due, if there is one.
     next_at: int | None = None
 

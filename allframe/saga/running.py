@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -52,6 +52,7 @@ from allframe.saga.records import (
     encode,
     saga_stream,
 )
+from allframe.saga.scoped import Scopes
 from allframe.saga.timers import Ticket
 
 __all__ = ["RunningSaga", "digest_of"]
@@ -83,6 +84,7 @@ class RunningSaga:
     # Without contention, taking the lock need not let other tasks run: the commit under it does.
     _lock: anyio.Lock = field(default_factory=lambda: anyio.Lock(fast_acquire=True))
     _attempts: dict[int, Attempt] = field(default_factory=dict)
+    _scopes: Scopes = field(default_factory=Scopes)
     _tickets: dict[int, Ticket] = field(default_factory=dict)
     _waits: set[anyio.CancelScope] = field(default_factory=set)
     _deadline: Ticket | None = None
@@ -128,10 +130,14 @@ class RunningSaga:
         while moves:
             for other in moves[1:]:
                 self.engine.spawn(self.id, self.follow, [other])
-            ended = await self._perform(moves[0])
-            if ended is None:
-                return
-            moves = await self._record(ended)
+            move = moves[0]
+            try:
+                ended = await self._perform(move)
+                if ended is None:
+                    return
+                moves = await self._record(ended)
+            finally:
+                await self._close(move)
 
     async def cancel(self, reason: str, actor: str) -> list[Move]:
         """Write that it is to be undone, and cut what runs.
@@ -346,16 +352,19 @@ class RunningSaga:
     async def _call(self, index: int, part: Step | Compensation, context: StepContext, this: Attempt) -> None:
         arguments = self._arguments(part.parameters, context)
         positional = (self.saga,) if part.is_method else ()
-        call = partial(part.function, *positional, **arguments)
+        scope = self._scopes.open(index, self.engine.provider, part.parameters, context, this)
+
+        async def ready() -> Callable[[], Any]:
+            return partial(part.function, *positional, **arguments, **await scope.made())
+
         self._attempts[index] = this
         if this.timeout is not None:
             self._watch(index, this.scope.deadline)
         try:
             if part.is_async:
-                await attempt(call, this, lambda: self.engine.dropping)
+                await attempt(ready, this, lambda: self.engine.dropping)
             else:
-                start = partial(self.engine.threads.start, call)
-                await attempt_on_thread(start, this, lambda: self.engine.dropping)
+                await attempt_on_thread(ready, self.engine.threads.start, this, lambda: self.engine.dropping)
         finally:
             del self._attempts[index]
             if index in self._tickets:
@@ -384,6 +393,12 @@ class RunningSaga:
             records, _ = self.execution.decide(record, now)
             await self._write(records, now)
 
+    async def _close(self, move: Move) -> None:
+        """Close what was made for the attempt, now that it is recorded, or dropped."""
+        assert isinstance(move, Run | Compensate)
+        if await self._scopes.close(move.step, self.id, self._name(move.step)):
+            self._tell_if_ended()
+
     def _context(self, index: int, number: int, part: Step | Compensation, this: Attempt) -> StepContext:
         name = self._name(index)
         forward_key = idempotency_key(self.id, name, "do")
@@ -409,7 +424,7 @@ class RunningSaga:
                 case Source.CONTEXT:
                     arguments[parameter.name] = context
                 case Source.INJECT:
-                    if not parameter.optional or parameter.wanted in self.engine.provider:
+                    if self.engine.provider.holds(parameter.wanted):
                         arguments[parameter.name] = self.engine.provider.get(parameter.wanted)
         return arguments
 
@@ -455,10 +470,14 @@ class RunningSaga:
             return
         await persist(self.engine, self._commit_of(records, now, before), self.id, first=first)
         self.engine.definitions.add(self.graph.fingerprint)
-        if self.execution.status not in RUNNING:
-            if self._deadline is not None:
-                self.engine.timers.take_back(self._deadline)
-                self._deadline = None
+        if self.execution.status not in RUNNING and self._deadline is not None:
+            self.engine.timers.take_back(self._deadline)
+            self._deadline = None
+        self._tell_if_ended()
+
+    def _tell_if_ended(self) -> None:
+        """Whoever waits for the saga is told once everything that was made for it is closed."""
+        if self.execution.status not in RUNNING and not self._scopes:
             self.engine.ended(self)
 
     def _commit_of(self, records: list[Record], now: int, before: tuple[Write, ...]) -> Commit:

@@ -79,6 +79,28 @@ def test_a_missing_dependency_is_told_before_anything_is_written(shop: Shop) -> 
     assert shop.files == {"shop.py", "poor.py"}
 
 
+def test_a_container_that_lacks_something_is_told_before_anything_is_written(shop: Shop) -> None:
+    shop.folder.joinpath("poor.py").write_text(
+        "import dishka, shop\n"
+        "deep = dishka.Provider(scope=dishka.Scope.STEP)\n"
+        "deep.provide(shop.Book)\n"
+        "provide = dishka.make_async_container(deep)\n"
+        "plain = dishka.make_container(deep)\n"
+    )
+
+    for more in ((), ("--dry-run",)):
+        done = shop.run(*RUN, TEA, *STORE, "--provide", "poor:provide", *more, code=2)
+        assert (
+            "Order injects what nothing provides:\n  Book, for step 'reserve', parameter 'book': in the container it is "
+            "made in scope STEP, within an attempt's REQUEST\npoor:provide has: a container that makes nothing."
+        ) in done.stderr
+    done = shop.run(*RUN, TEA, *STORE, "--provide", "poor:plain", code=2)
+    assert (
+        "poor:plain cannot be used: container= takes a dishka AsyncContainer, found a dishka Container" in done.stderr
+    )
+    assert shop.files == {"shop.py", "poor.py"}
+
+
 def test_a_file_that_is_no_database_is_left_alone(shop: Shop) -> None:
     precious = b"precious, and no database at all\n" * 100
     (shop.folder / "sagas.db").write_bytes(precious)

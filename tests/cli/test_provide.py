@@ -1,4 +1,4 @@
-"""What sagas inject comes from a mapping, a context manager, or a callable that gives either."""
+"""What sagas inject comes from a mapping, a container, a context manager, or a callable that gives any of these."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from types import ModuleType
 from typing import Any
 
+import anyio
+import dishka
 import pytest
 
 from allframe.cli.exits import Exit, Stop
@@ -32,7 +34,7 @@ async def test_takes_a_mapping_a_manager_or_a_callable() -> None:
 
     for provider in ({int: 7}, manager(), manager, lambda: {int: 7}):
         async with provided(provider, "shop:provide") as found:
-            assert found == {int: 7}
+            assert (found.objects, found.container) == ({int: 7}, None)
     assert events == ["opened", "closed"] * 2
 
 
@@ -70,13 +72,94 @@ async def test_says_what_is_wrong_with_a_provider(provider: object, said: str) -
     assert caught.value.code == Exit.USAGE
 
 
-async def test_a_coroutine_is_no_manager() -> None:
-    async def provide() -> dict[type, object]:
-        return {}
+class Book:
+    """Something that a container makes."""
 
-    with pytest.raises(Stop, match=r"shop:provide gives a coroutine\. Expected"):
-        async with provided(provide, "shop:provide"):
+
+def container(log: list[str]) -> dishka.AsyncContainer:
+    async def book() -> AsyncIterator[Book]:
+        yield Book()
+        log.append("book closed")
+
+    provider = dishka.Provider(scope=dishka.Scope.APP)
+    provider.provide(book)
+    return dishka.make_async_container(provider, lock_factory=anyio.Lock)
+
+
+async def test_takes_a_container_and_closes_it_at_the_end() -> None:
+    log: list[str] = []
+
+    async def later() -> dishka.AsyncContainer:
+        await anyio.sleep(1)
+        return container(log)
+
+    for provider in (container(log), lambda: container(log), later):
+        async with provided(provider, "shop:provide") as found:
+            assert found.objects == {}
+            assert found.container is not None
+            assert isinstance(await found.container.get(Book), Book)
+            assert found.provider().names() == "a container that makes Book"
+            assert log == []
+        assert log == ["book closed"]
+        log.clear()
+
+
+async def test_a_container_is_closed_when_the_block_fails() -> None:
+    log: list[str] = []
+
+    with pytest.raises(KeyError, match="lost"):
+        async with provided(container(log), "shop:provide") as found:
+            assert found.container is not None
+            await found.container.get(Book)
+            raise KeyError("lost")
+    assert log == ["book closed"]
+
+
+async def test_a_manager_closes_the_container_that_it_yields() -> None:
+    log: list[str] = []
+
+    @asynccontextmanager
+    async def manager() -> AsyncIterator[dishka.AsyncContainer]:
+        opened = container(log)
+        yield opened
+        log.append("manager")
+        await opened.close()
+
+    async with provided(manager, "shop:provide") as found:
+        assert found.container is not None
+        await found.container.get(Book)
+    assert log == ["manager", "book closed"]
+
+
+async def test_takes_an_async_function() -> None:
+    async def provide() -> dict[type, object]:
+        return {int: 7}
+
+    async def fail() -> dict[type, object]:
+        raise OSError("no route to the bank")
+
+    async def nothing() -> None: ...
+
+    async with provided(provide, "shop:provide") as found:
+        assert found.objects == {int: 7}
+    with pytest.raises(Stop, match="shop:provide cannot provide: OSError: no route to the bank"):
+        async with provided(fail, "shop:provide"):
             pass
+    with pytest.raises(Stop, match=r"shop:provide gives an object of NoneType\. Expected a mapping"):
+        async with provided(nothing, "shop:provide"):
+            pass
+
+
+@pytest.mark.parametrize("wrap", [lambda given: given, lambda given: lambda: given], ids=["itself", "returned"])
+async def test_a_container_that_cannot_be_used_is_refused(wrap: Any) -> None:
+    for given, said in (
+        (dishka.make_container(), "found a dishka Container, which makes objects synchronously"),
+        (dishka.make_async_container(start_scope=dishka.Scope.STEP), "The container is in scope STEP"),
+    ):
+        with pytest.raises(Stop, match=rf"shop:provide cannot be used: .*{said}") as caught:
+            async with provided(wrap(given), "shop:provide"):
+                pass
+        assert caught.value.code == Exit.USAGE
 
 
 async def test_a_manager_that_cannot_open_or_close_says_so() -> None:

@@ -154,3 +154,43 @@ def test_a_reader_that_has_had_enough_ends_it_without_a_traceback(shop: Shop) ->
 
     assert process.wait(30) == 1
     assert "Traceback" not in said
+
+
+CONTAINER = """
+from collections.abc import AsyncIterator
+
+import dishka
+
+import shop
+
+
+class Books(dishka.Provider):
+    ctx = dishka.from_context(provides=shop.StepContext, scope=dishka.Scope.REQUEST)
+
+    @dishka.provide(scope=dishka.Scope.APP)
+    async def library(self) -> AsyncIterator[list]:
+        book = shop.Book()
+        yield [book]
+        book.write("library closed")
+
+    @dishka.provide(scope=dishka.Scope.REQUEST)
+    async def book(self, library: list, ctx: shop.StepContext) -> AsyncIterator[shop.Book]:
+        yield library[0]
+        library[0].write(f"{ctx.step} closed")
+
+
+async def provide():
+    return dishka.make_async_container(Books())
+"""
+
+
+def test_a_container_makes_what_each_attempt_needs_and_is_closed_at_the_end(shop: Shop) -> None:
+    (shop.folder / "library.py").write_text(CONTAINER)
+
+    shop.run("run", "shop:Order", '{"$id": "a", "item": "tea"}', *STORE, "--provide", "library:provide")
+
+    assert shop.book == [
+        *("reserve a", "reserved a", "reserve closed"),
+        *("pay a", "pay closed"),
+        "library closed",
+    ]

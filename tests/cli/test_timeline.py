@@ -11,6 +11,7 @@ from allframe.clock import to_microseconds
 from allframe.saga.context import UnknownReason
 from allframe.saga.records import (
     CancelRequested,
+    DeadlinePassed,
     Record,
     RetryRequested,
     RollbackBegun,
@@ -26,6 +27,7 @@ from allframe.saga.records import (
     StepNotBegun,
     StepNotCompensated,
     StepOutputLost,
+    StepStillRunning,
     StepSucceeded,
     StepUnknown,
 )
@@ -52,6 +54,17 @@ TOLD: list[tuple[Record, str, str]] = [
     (StepUnknown(step="a", attempt=1, reason=UnknownReason.SILENCE, error=ERROR), "unknown", "shop.Oops: it broke"),
     (StepUnknown(step="a", attempt=1, reason=UnknownReason.CRASH), "unknown", "crash"),
     (StepNotBegun(step="a", attempt=1), "not begun", "no effect"),
+    (
+        StepStillRunning(step="a", attempt=1),
+        "still running",
+        "it was to end, and does not; everything waits for it",
+    ),
+    (
+        StepStillRunning(step="a", attempt=1, compensation=True),
+        "still running",
+        "its compensation was to end, and does not; everything waits for it",
+    ),
+    (DeadlinePassed(timeout=60), "timed out", "the saga's timeout of 60 s passed"),
     (CancelRequested(reason="fraud", actor="me"), "cancel", "fraud (by me)"),
     (RetryRequested(reason="mended", actor="me"), "retry", "mended (by me)"),
     (RollbackBegun(), "rollback", ""),

@@ -505,6 +505,14 @@ def test_where_the_far_side_honours_the_key_the_last_answer_speaks_for_all() -> 
     assert paper.undo_all() == ["a"]
 
 
+def test_an_attempt_that_never_began_is_no_answer_of_the_far_side() -> None:
+    promises = {"attempts": 3, "idempotent": True}
+    paper = Paper(line("a", "b", b=promises)).ended(ok("a"), unknown("b", next_at=9), failed("b", 2, begun=False))
+
+    assert paper.phase("b") is Phase.UNKNOWN
+    assert paper.undo_all() == ["b", "a"]
+
+
 def test_a_success_after_an_unknown_attempt_is_a_success() -> None:
     paper = Paper(line("a", "b", a={"attempts": 3})).ended(unknown("a", next_at=9), ok("a", 2), ok("b"))
 
@@ -1194,6 +1202,7 @@ class Story:
             lambda: StepOutputLost(step=name, attempt=attempt, error=BOOM),
             lambda: self._again(failed(name, attempt)),
             lambda: failed(name, attempt, refused=True),
+            lambda: self._again(failed(name, attempt, begun=False)),
             lambda: self._again(unknown(name, attempt, self.draw(st.sampled_from(UnknownReason)))),
         ]
         if execution.turning_back:

@@ -116,6 +116,12 @@ GOLDEN: list[tuple[str, Record, str]] = [
         '"refused":true,"next_at":1767225600000000}',
     ),
     (
+        "$saga.step_failed",
+        StepFailed(compensates="stock", step="debit", attempt=1, error=BOOM, begun=False),
+        '{"compensates":"stock","step":"debit","attempt":1,'
+        '"error":{"type":"Boom","message":"went boom","traceback":null},"begun":false}',
+    ),
+    (
         "$saga.step_unknown",
         StepUnknown(step="debit", attempt=1, reason=UnknownReason.CANCELLED),
         '{"step":"debit","attempt":1,"reason":"cancelled"}',
@@ -242,6 +248,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "reason": NAMES,
     "late": st.booleans(),
     "refused": st.booleans(),
+    "begun": st.booleans(),
     "timeout": st.none() | st.floats(0.001, 1e9),
     "next_at": st.none() | st.integers(0, 2**53),
     "deadline": st.none() | st.integers(0, 2**53),

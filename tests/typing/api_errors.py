@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from dishka import Container, FromDishka
+
 from allframe import Event, Inject, Retry, Saga, SagaOrchestrator, StepContext, Unknown, compensates, step
 
 
@@ -77,6 +79,15 @@ def an_injected_object_is_what_it_says() -> None:
         @step
         async def debit(self, bank: Inject[Bank]) -> None:
             bank.deposit()  # type: ignore[attr-defined]
+
+    class Dishkas(Saga):
+        @step
+        async def debit(self, bank: FromDishka[Bank]) -> None:
+            bank.deposit()  # type: ignore[union-attr]
+
+
+def a_container_is_asynchronous(container: Container) -> None:
+    SagaOrchestrator(container=container)  # type: ignore[arg-type]
 
 
 async def the_orchestrator_is_checked(orchestrator: SagaOrchestrator, transfer: Transfer) -> None:

@@ -8,6 +8,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any, assert_type
 
+from dishka import AsyncContainer, FromDishka
 from pydantic import Field
 
 from allframe import (
@@ -209,3 +210,14 @@ async def a_store_of_ones_own(bank: Bank) -> None:
             assert_type(recorded.type, str)
             assert_type(recorded.event, Event)
         assert_type(await orchestrator.running_count(), int)
+
+
+class Audited(Saga):
+    @step
+    async def look(self, bank: FromDishka[Bank]) -> None:
+        await bank.revert("A", key="k")
+
+
+async def with_a_container(container: AsyncContainer, bank: Bank) -> None:
+    async with SagaOrchestrator(provide={Bank: bank}, container=container) as orchestrator:
+        await orchestrator.execute(Audited())
