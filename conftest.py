@@ -11,6 +11,7 @@ import pytest
 from sybil import Sybil
 from sybil.parsers.myst import PythonCodeBlockParser
 
+from allframe.events import event as events
 from allframe.saga.declare import SAGAS
 
 #: The pages whose code is run.
@@ -23,16 +24,23 @@ def pytest_configure(config: pytest.Config) -> None:
         config.args += [str(config.rootpath / page) for page in PAGES]
 
 
+#: What a program's classes are found in by their stored names.
+_REGISTRIES = (SAGAS, events._NAMES)  # noqa: SLF001 - other tests have classes of the pages' names
+
+
 def _turn_to(namespace: dict[str, Any]) -> None:
-    """A reader's program: an empty folder, and no sagas but its own."""
+    """A reader's program: an empty folder, and no classes but its own."""
     folder = tempfile.TemporaryDirectory()
-    namespace["_leave"] = (folder, Path.cwd(), SAGAS._classes)  # noqa: SLF001 - other tests have sagas of these names
+    namespace["_leave"] = (folder, Path.cwd(), [registry._classes for registry in _REGISTRIES])  # noqa: SLF001
     os.chdir(folder.name)
-    SAGAS._classes = {}  # noqa: SLF001
+    for registry in _REGISTRIES:
+        registry._classes = {}  # noqa: SLF001
 
 
 def _turn_back(namespace: dict[str, Any]) -> None:
-    folder, before, SAGAS._classes = namespace["_leave"]  # noqa: SLF001
+    folder, before, classes = namespace["_leave"]
+    for registry, found in zip(_REGISTRIES, classes, strict=True):
+        registry._classes = found  # noqa: SLF001
     os.chdir(before)
     folder.cleanup()
 

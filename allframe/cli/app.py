@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import allframe
-from allframe.cli import check, demo, look, run
+from allframe.cli import check, demo, look, pictures, run
 
 __all__ = ["app"]
 
@@ -40,4 +40,6 @@ app.command("run")(run.run)
 app.command("list")(look.list_sagas)
 app.command("show")(look.show)
 app.command("check")(check.check)
+app.command("explain")(pictures.explain)
+app.command("graph")(pictures.graph)
 app.command("demo")(demo.demo)

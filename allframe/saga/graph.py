@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from allframe.errors import PayloadError, StoreFormatError
 from allframe.payload import Payload
+from allframe.saga import drawing, explaining, svg
 from allframe.saga.retry import Retry
 
 __all__ = ["Compensation", "Node", "Parameter", "Plan", "SagaGraph", "Source", "Step"]
@@ -231,6 +232,26 @@ class SagaGraph:
                         place = f"{kind} {part.attribute!r}, parameter {parameter.name!r}" if part else ""
                         found.setdefault(parameter.wanted, place)
         return found
+
+    def explain(self) -> str:
+        """It in words: what runs when, what is undone and in which order, how long it may take, what may stay unknown."""
+        return explaining.explain(self)
+
+    def tree(self) -> str:
+        """It as a tree of text, for a terminal."""
+        return drawing.tree(self)
+
+    def mermaid(self) -> str:
+        """It as a flowchart in Mermaid's language."""
+        return drawing.mermaid(self)
+
+    def dot(self) -> str:
+        """It in the language of Graphviz."""
+        return drawing.dot(self)
+
+    def svg(self) -> str:
+        """It as an SVG image: an XML document, or an element to put into a page, whose colour it takes."""
+        return svg.svg(self)
 
     def __repr__(self) -> str:
         return f"<SagaGraph {self.saga} v{self.version}: {' -> '.join(node.name for node in self.plan.nodes)}>"

@@ -54,6 +54,19 @@ class Retry:
         delay *= 1 + self.jitter * random.uniform(-1, 1)  # noqa: S311 - spreads load, keeps no secret
         return max(delay, _asked_for(error))
 
+    @property
+    def longest_waits(self) -> float:
+        """The longest that all its waits can take together, in seconds."""
+        waits = self.attempts - 1
+        if self.factor == 1 or not 0 < self.wait < self.max_wait:
+            return waits * min(self.wait, self.max_wait) * (1 + self.jitter)
+        try:
+            growing = min(waits, math.ceil(math.log(self.max_wait / self.wait, self.factor)))
+            total = self.wait * (self.factor**growing - 1) / (self.factor - 1) + (waits - growing) * self.max_wait
+        except OverflowError:
+            total = waits * self.max_wait
+        return total * (1 + self.jitter)
+
     def problems(self) -> list[str]:
         """What makes no sense in it, for the rule AF109."""
         problems = []

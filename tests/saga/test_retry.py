@@ -135,3 +135,25 @@ def test_what_makes_sense_is_left_in_peace(retry: Retry) -> None:
 )
 def test_a_number_is_an_int_or_a_float(value: Any, answer: bool) -> None:
     assert is_number(value) is answer
+
+
+@given(
+    st.integers(1, 40),
+    st.just(0.0) | st.floats(0.001, 100),
+    st.sampled_from([1.0, 1.1, 2.0, 10.0]),
+    st.floats(0, 100),
+    st.floats(0, 1),
+)
+def test_all_waits_together_are_the_longest_of_each(
+    attempts: int, wait: float, factor: float, max_wait: float, jitter: float
+) -> None:
+    retry = Retry(attempts=attempts, wait=wait, factor=factor, max_wait=max_wait, jitter=jitter)
+
+    each = [min(wait * factor**n, max_wait) * (1 + jitter) for n in range(attempts - 1)]
+
+    assert retry.longest_waits == pytest.approx(sum(each), rel=1e-9, abs=1e-9)
+
+
+def test_all_waits_together_are_known_at_once_and_bounded() -> None:
+    assert Retry(attempts=10**12, wait=1, factor=1.5, max_wait=30, jitter=0).longest_waits < 30 * 10**12
+    assert Retry(attempts=3, wait=1e-320, factor=1e300, max_wait=1e300).longest_waits == pytest.approx(2.2e300)

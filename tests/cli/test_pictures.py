@@ -1,0 +1,91 @@
+"""``allframe explain`` and ``allframe graph`` say and draw what a saga will do."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from tests.cli.shell import Shop, environment
+
+TREE = "order\n├── reserve, undone by release\n└── pay (readonly)\n"
+
+
+def test_explains_a_saga(shop: Shop) -> None:
+    done = shop.run("explain", "shop.py:Order")
+
+    assert done.stdout.startswith(
+        "order, version 1: 2 steps.\n\nForward\n  1. reserve: at once; at most 30 s; undone by "
+    )
+    assert "\n  - pay fails or ends unknown: reserve.\n" in done.stdout
+    assert shop.files == {"shop.py"}, "nothing was opened"
+
+
+def test_draws_a_tree(shop: Shop) -> None:
+    assert shop.run("graph", "shop:Order").stdout == TREE
+    assert shop.run("graph", "shop:Order", "--format", "tree").stdout == TREE
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "last"),
+    [("mermaid", "flowchart TD", "    s1 --> s2"), ("dot", "digraph saga {", "}"), ("svg", "<svg ", "</svg>")],
+)
+def test_draws_in_other_formats(shop: Shop, name: str, first: str, last: str) -> None:
+    lines = shop.run("graph", "shop.py", "--format", name).stdout.splitlines()
+
+    assert lines[0].startswith(first)
+    assert lines[-1] == last
+
+
+@pytest.mark.parametrize(
+    ("file", "first"),
+    [("a.svg", "<svg "), ("a.MMD", "flowchart TD"), ("a.gv", "digraph "), ("a.dot", "digraph "), ("a.txt", "order\n├")],
+)
+def test_the_name_of_the_file_says_the_format(shop: Shop, file: str, first: str) -> None:
+    done = shop.run("graph", "shop.py", "-o", file)
+
+    assert (done.stdout, done.stderr) == ("", "")
+    assert (shop.folder / file).read_text(encoding="utf-8").startswith(first)
+
+
+def test_a_format_that_is_named_wins(shop: Shop) -> None:
+    shop.run("graph", "shop.py", "--output", "picture.txt", "--format", "svg")
+
+    assert ET.parse(shop.folder / "picture.txt").getroot().tag.endswith("svg")
+
+
+def test_what_cannot_be_written_is_usage(shop: Shop) -> None:
+    assert shop.run("graph", "shop.py", "-o", "nowhere/a.svg", code=2).stderr == (
+        "allframe: nowhere/a.svg cannot be written: No such file or directory. Name a file in a folder that you may "
+        "write to.\n"
+    )
+
+
+def test_a_saga_that_is_not_there_is_usage(shop: Shop) -> None:
+    for command in ("explain", "graph"):
+        assert "Did you mean shop:Order?" in shop.run(command, "shop:Ordr", code=2).stderr
+
+
+def test_a_terminal_gets_the_tree_with_emphasis(shop: Shop) -> None:
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "allframe", "graph", "shop.py"]
+    process = subprocess.Popen(command, cwd=shop.folder, env=environment(TERM="xterm-256color"), stdout=theirs)
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            part = os.read(ours, 4096)
+        except OSError:  # how a terminal says that nobody is there any more
+            break
+        if not part:
+            break
+        shown += part
+    os.close(ours)
+
+    assert process.wait(60) == 0
+    assert b"\x1b[1mreserve\x1b[0m" in shown
+    assert b"\x1b[2m, undone by release\x1b[0m" in shown
