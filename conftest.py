@@ -12,9 +12,10 @@ from sybil import Sybil
 from sybil.parsers.myst import PythonCodeBlockParser
 
 from allframe.saga.declare import SAGAS
+from allframe.saga.steps import STEPS
 
 #: The pages whose code is run.
-PAGES = ("README.md", "docs/quickstart.md", "docs/sagas.md")
+PAGES = ("README.md", "docs/quickstart.md", "docs/sagas.md", "docs/builder.md")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -26,13 +27,14 @@ def pytest_configure(config: pytest.Config) -> None:
 def _turn_to(namespace: dict[str, Any]) -> None:
     """A reader's program: an empty folder, and no sagas but its own."""
     folder = tempfile.TemporaryDirectory()
-    namespace["_leave"] = (folder, Path.cwd(), SAGAS._classes)  # noqa: SLF001 - other tests have sagas of these names
+    # Other tests have sagas of these names.
+    namespace["_leave"] = (folder, Path.cwd(), SAGAS._classes, STEPS._classes)  # noqa: SLF001
     os.chdir(folder.name)
-    SAGAS._classes = {}  # noqa: SLF001
+    SAGAS._classes, STEPS._classes = {}, {}  # noqa: SLF001
 
 
 def _turn_back(namespace: dict[str, Any]) -> None:
-    folder, before, SAGAS._classes = namespace["_leave"]  # noqa: SLF001
+    folder, before, SAGAS._classes, STEPS._classes = namespace["_leave"]  # noqa: SLF001
     os.chdir(before)
     folder.cleanup()
 

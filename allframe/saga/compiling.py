@@ -80,8 +80,7 @@ def compile_graph(definition: Definition) -> SagaGraph:
                 compensation=compensation or None,
             )
         )
-    cls = definition.cls
-    return SagaGraph(cls.saga_name, cls.saga_version, Plan(tuple(nodes)), tuple(steps), Payload(cls))
+    return SagaGraph(definition.name, definition.version, Plan(tuple(nodes)), tuple(steps), Payload(definition.cls))
 
 
 def _parameters(definition: Definition, declared: Declared[Any], limit: int) -> tuple[Parameter, ...]:

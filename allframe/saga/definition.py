@@ -42,6 +42,7 @@ __all__ = [
     "Declared",
     "Definition",
     "accepts_unknown",
+    "declare",
     "fields_of",
     "injected",
     "is_context",
@@ -123,8 +124,21 @@ class Definition:
         return cls(saga, steps, compensations, doubled, set(fields_of(saga)), where, dict(names))
 
     @property
+    def kind(self) -> str:
+        return "saga"
+
+    @property
     def title(self) -> str:
-        return f"Saga {self.cls.__qualname__}"
+        return f"{self.kind.capitalize()} {self.cls.__qualname__}"
+
+    @property
+    def name(self) -> Any:
+        """What it is stored under, as it was given."""
+        return self.cls.saga_name
+
+    @property
+    def version(self) -> Any:
+        return self.cls.saga_version
 
     @property
     def functions(self) -> list[Declared[Any]]:
@@ -132,6 +146,15 @@ class Definition:
 
     def step_index(self, attribute: str) -> int | None:
         return next((i for i, step in enumerate(self.steps) if step.attribute == attribute), None)
+
+    def taken_by_name(self, limit: int) -> list[str]:
+        """The names under which a parameter can take an output, of the steps below ``limit``."""
+        return [step.attribute for step in self.steps[:limit]]
+
+    def what_fills(self, limit: int) -> str:
+        """What a parameter may be, in a sentence, where the steps below ``limit`` have an output to give."""
+        earlier = ", ".join(self.taken_by_name(limit)) or "there is none"
+        return f"A parameter is the name of an earlier step ({earlier}), or is annotated StepContext or Inject[...]."
 
     def compensation_of(self, attribute: str) -> Declared[CompensationMark] | None:
         return next((undo for undo in self.compensations if undo.mark.step == attribute), None)
@@ -149,6 +172,12 @@ class Definition:
     def forget_names(self) -> None:
         """Let go of the function around the class: its names were only for resolving."""
         self.names = {}
+
+
+def declare(cls: Any, name: str, value: Any, mark: M) -> Declared[M]:
+    """The function that ``cls``, or a class above it, has under ``name``, with what was said of it."""
+    where = place_of_function(value) or place_of(cls)
+    return Declared(name, value, mark, where, _signature(value), _known_hints(cls, name, value))
 
 
 def fields_of(cls: type) -> list[str]:

@@ -11,6 +11,7 @@ from allframe.clock import Clock
 from allframe.errors import StoreError, StoreUnavailable
 from allframe.events.backend import Commit, EventStoreBackend
 from allframe.inject import Provider
+from allframe.saga.catalog import Catalog
 
 if TYPE_CHECKING:
     from allframe.saga.running import RunningSaga
@@ -28,6 +29,8 @@ class Engine(Protocol):
     epoch: int
     #: Fingerprints of the graphs that are stored.
     definitions: set[str]
+    #: The classes that may run here.
+    catalog: Catalog
 
     @property
     def leaving(self) -> bool:

@@ -97,20 +97,16 @@ def _too_early(definition: Definition, declared: Declared[Any], index: int) -> s
 
 
 def _unfillable(definition: Definition, declared: Declared[Any], parameter: inspect.Parameter, limit: int) -> str:
-    earlier = [step.attribute for step in definition.steps[:limit]]
-    near = difflib.get_close_matches(parameter.name, earlier, n=1)
+    near = difflib.get_close_matches(parameter.name, definition.taken_by_name(limit), n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     annotation = declared.hint(parameter.name)
     if parameter.name in definition.fields:
-        hint = f" It is a field of the saga: read self.{parameter.name}."
+        hint = f" It is a field of the {definition.kind}: read self.{parameter.name}."
     elif injected_type(annotation) is not None:
         hint = " Say what to inject, such as Inject[Bank]."
     elif not near and isinstance(strip(annotation), type) and annotation is not MISSING:
         hint = f" To be given an object, annotate it Inject[{strip(annotation).__name__}]."
-    return (
-        f"Nothing fills the parameter {parameter.name!r} of {declared.attribute!r}. A parameter is the name of an earlier "
-        f"step ({', '.join(earlier) or 'there is none'}), or is annotated StepContext or Inject[...].{hint}"
-    )
+    return f"Nothing fills the parameter {parameter.name!r} of {declared.attribute!r}. {definition.what_fills(limit)}{hint}"
 
 
 def _types_fit(definition: Definition) -> Iterator[Problem]:
@@ -162,7 +158,7 @@ def _unknown_is_accepted(definition: Definition) -> Iterator[Problem]:
         step = definition.steps[index]
         for parameter in undo.parameters:
             annotation = undo.hint(parameter.name)
-            if parameter.name != step.attribute or accepts_unknown(annotation):
+            if definition.step_index(parameter.name) != index or accepts_unknown(annotation):
                 continue
             yield Problem(
                 "AF116",

@@ -82,6 +82,8 @@ class SagaStarted(Intent):
     #: JSON of the saga's fields.
     input: bytes
     epoch: int
+    #: The steps are part of the input, and no class is stored under ``saga``: a `SagaDefinition`.
+    built: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,7 +48,7 @@ from allframe.saga.records import (
 )
 from allframe.saga.retry import Retry
 
-__all__ = ["RunningSaga", "digest_of"]
+__all__ = ["RunningSaga", "digest_of", "started_by"]
 
 
 @dataclass(slots=True, eq=False)
@@ -258,7 +258,8 @@ class RunningSaga:
         arguments = self._arguments(parameters, context)
         self._attempts[index] = this
         try:
-            await attempt(lambda: function(self.saga, **arguments), this, lambda: self.engine.dropping)
+            itself = self.graph.self_of(self.saga, index)
+            await attempt(lambda: function(itself, **arguments), this, lambda: self.engine.dropping)
         finally:
             del self._attempts[index]
 
@@ -360,3 +361,15 @@ class RunningSaga:
 def digest_of(data: bytes) -> bytes:
     """What two equal inputs have in common: SHA-256 of the canonical JSON."""
     return hashlib.sha256(canonical(data)).digest()
+
+
+def started_by(graph: SagaGraph, data: bytes, epoch: int) -> SagaStarted:
+    """The first record of a saga that runs by ``graph``, with the JSON of its input."""
+    return SagaStarted(
+        saga=graph.saga,
+        version=graph.version,
+        definition=graph.fingerprint,
+        input=data,
+        epoch=epoch,
+        built=graph.built,
+    )
