@@ -11,6 +11,7 @@ from typing import Any
 
 import anyio
 import pytest
+from pydantic import JsonValue
 
 from allframe import (
     AlreadyExecuting,
@@ -457,6 +458,15 @@ async def test_it_tells_where_it_stands_while_it_runs_and_after(home: Home) -> N
     assert built.metadata().failed_step == "second"
 
 
+async def test_what_is_made_of_one_that_ran_has_not_run(home: Home) -> None:
+    built = trip()
+    async with home.orchestrator() as orchestrator:
+        await orchestrator.execute(built)
+
+    assert built.status() is SagaStatus.COMPLETED
+    assert built.add_step(Do(), name="fourth").status() is SagaStatus.NOT_STARTED
+
+
 async def test_it_tells_where_it_stands_if_it_was_over_when_it_was_asked_for(home: Home) -> None:
     async with home.orchestrator() as orchestrator:
         await orchestrator.execute(trip())
@@ -561,6 +571,23 @@ async def test_one_of_the_id_of_a_saga_class_is_a_conflict(home: Home) -> None:
             await orchestrator.start(trip())
 
 
+async def test_a_saga_class_whose_input_looks_like_the_steps_is_another(home: Home) -> None:
+    class Looks(Saga, name="SagaDefinition"):
+        steps: list[JsonValue]
+
+        @step
+        async def first(self) -> None: ...
+
+    async with home.orchestrator(sagas=[Looks, Do]) as orchestrator:
+        await orchestrator.execute(trip())
+        stored = await home.monitor.read("trip-1")
+        assert stored is not None
+        looks = Looks.model_validate_json(stored.started.input)
+
+        with pytest.raises(SagaIdConflict):
+            await orchestrator.execute(looks, id="trip-1")
+
+
 async def test_the_same_is_the_same_though_its_graph_was_made_anew(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(building, "_KEPT", 1)
     home.world.tell("second", home.world.hangs())
@@ -595,6 +622,21 @@ async def test_a_module_gives_its_steps_as_well(home: Home) -> None:
     async with home.orchestrator(sagas=[module]) as orchestrator:
         await orchestrator.execute(trip())
         await orchestrator.execute(Other())
+
+
+async def test_steps_that_could_not_be_told_apart_are_refused_before_anything_is_written(home: Home) -> None:
+    class One(SagaStep, name="test_builder.twin"):
+        async def execute(self) -> None: ...
+
+    class Two(SagaStep, name="test_builder.twin"):
+        async def execute(self) -> None: ...
+
+    async with home.orchestrator() as orchestrator:
+        with pytest.raises(DefinitionError, match=r"(?s)The step name 'test_builder.twin', version 1, has 1 problem:"):
+            await orchestrator.execute(SagaDefinition("trip-1").add_step(One()))
+
+        assert await orchestrator.get_saga("trip-1") is None
+    del Two
 
 
 async def test_what_is_neither_a_class_nor_a_module_is_a_type_error(home: Home) -> None:
