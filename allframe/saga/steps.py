@@ -162,7 +162,7 @@ class SagaStep(BaseModel, metaclass=StepMeta):
     step_name: ClassVar[str]
     step_version: ClassVar[int]
     __allframe_abstract__: ClassVar[bool] = True
-    __allframe_options__: ClassVar[Mapping[str, Any]] = {}
+    __allframe_keywords__: ClassVar[Mapping[str, Any]] = {}
 
     def __init_subclass__(
         cls,
@@ -196,7 +196,7 @@ class SagaStep(BaseModel, metaclass=StepMeta):
         options |= {"compensation_timeout": compensation_timeout, "compensation_retry": compensation_retry}
         options |= {"if_unknown": if_unknown}
         given = {option: value for option, value in options.items() if value is not _INHERITED}
-        cls.__allframe_options__ = {**cls.__allframe_options__, **given}
+        cls.__allframe_keywords__ = {**cls.__allframe_keywords__, **given}
         cls.__allframe_abstract__ = abstract
         cls.step_name = cls.__name__ if name is None else name
         cls.step_version = version
@@ -225,7 +225,7 @@ def parts_of(cls: type[SagaStep]) -> tuple[Node, Step]:
 
 def _definition_of(cls: type[SagaStep], body: Mapping[str, Any], names: Mapping[str, Any]) -> StepDefinition:
     execute, compensate = (inspect.getattr_static(cls, name, None) for name in _FUNCTIONS)
-    marks = _marks(cls.__allframe_options__)
+    marks = _marks(cls.__allframe_keywords__)
     return StepDefinition(
         cls=cls,
         steps=[] if execute is None else [declare(cls, "execute", _value(execute, marks[0]), marks[0])],
