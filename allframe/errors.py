@@ -13,6 +13,7 @@
     │   ├── StepOutputLost            a step succeeded, its output is lost             AF305
     │   ├── CompensationFailed        the rollback left something behind               AF306
     │   ├── SagaCancelled             somebody cancelled it                            AF307
+    │   ├── SagaTimedOut              its own timeout passed                           AF317
     │   ├── SagaBlocked               it waits for a person or a deployment            AF308
     │   ├── AlreadyExecuting          this id is being executed                        AF309
     │   ├── SagaIdConflict            this id belongs to another input                 AF310
@@ -57,6 +58,7 @@ __all__ = [
     "SagaIdConflict",
     "SagaIdInvalid",
     "SagaNotFound",
+    "SagaTimedOut",
     "StepFailed",
     "StepOutputLost",
     "StepRefused",
@@ -215,6 +217,16 @@ class SagaCancelled(SagaError):
     def __init__(self, message: str, *, reason: str, **where: Any) -> None:
         super().__init__(message, **where)
         self.reason = reason
+
+
+class SagaTimedOut(SagaError):
+    """The saga's own timeout passed, and what it had done was rolled back. ``duration``: the timeout in seconds."""
+
+    code = "AF317"
+
+    def __init__(self, message: str, *, duration: float, **where: Any) -> None:
+        super().__init__(message, **where)
+        self.duration = duration
 
 
 class SagaBlocked(SagaError):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from allframe.events.sqlite import SqliteBackend
-from tests.virtual import LoopClock, hold_clock_during, virtual_backend
+from tests.virtual import LoopClock, hold_clock_during, hold_clock_for_threads, virtual_backend
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -19,6 +19,12 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
 @pytest.fixture(autouse=True)
 def _clock_waits_for_sqlite(monkeypatch: pytest.MonkeyPatch) -> None:
     hold_clock_during(SqliteBackend, monkeypatch)
+
+
+@pytest.fixture(autouse=True)
+def _clock_waits_for_threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.node.get_closest_marker("threads_take_time") is None:
+        hold_clock_for_threads(monkeypatch)
 
 
 @pytest.fixture

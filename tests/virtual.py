@@ -20,6 +20,9 @@ import anyio
 import pytest
 import trio.testing
 
+from allframe.loops import running_loop, soon
+from allframe.saga.threads import Job, Threads
+
 #: Real seconds of silence after which the clock jumps.
 PATIENCE = 0.003
 
@@ -98,6 +101,26 @@ def hold_clock_during(cls: type, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, method in vars(cls).items():
         if inspect.iscoroutinefunction(method):
             monkeypatch.setattr(cls, name, held(method))
+
+
+def hold_clock_for_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No clock jumps while a sync step runs."""
+    start = Threads.start
+
+    def held(self: Threads, call: Callable[[], Any]) -> Job:
+        loop = running_loop()
+        hold = _Database.asked()
+        hold.__enter__()
+
+        def and_let_go() -> Any:
+            try:
+                return call()
+            finally:
+                soon(loop, hold.__exit__, None, None, None)
+
+        return start(self, and_let_go)
+
+    monkeypatch.setattr(Threads, "start", held)
 
 
 class LoopClock:

@@ -10,6 +10,7 @@ from allframe.clock import from_microseconds
 from allframe.errors import ErrorInfo
 from allframe.saga.records import (
     CancelRequested,
+    DeadlinePassed,
     Intent,
     Record,
     RetryRequested,
@@ -26,6 +27,7 @@ from allframe.saga.records import (
     StepNotBegun,
     StepNotCompensated,
     StepOutputLost,
+    StepStillRunning,
     StepSucceeded,
     StepUnknown,
 )
@@ -71,7 +73,7 @@ def tell(records: Iterable[tuple[datetime, Record]]) -> list[Entry]:
 def _entry(at: datetime, record: Record, begun: dict[tuple[str, bool], datetime]) -> Entry:
     step: str | None = getattr(record, "step", None)
     attempt: int | None = getattr(record, "attempt", None)
-    began = begun.pop((step, isinstance(record, (StepCompensated, StepNotCompensated))), None) if step else None
+    began = _began(record, step, begun)
     due: int | None = getattr(record, "next_at", None)
     event, detail = _words(record)
     return Entry(
@@ -87,6 +89,16 @@ def _entry(at: datetime, record: Record, begun: dict[tuple[str, bool], datetime]
         compensates=record.compensates if isinstance(record, Intent) else None,
         next_at=None if due is None else from_microseconds(due),
     )
+
+
+def _began(record: Record, step: str | None, begun: dict[tuple[str, bool], datetime]) -> datetime | None:
+    """When the attempt began that ``record`` tells of."""
+    match record:
+        case StepStillRunning():
+            return begun.get((record.step, record.compensation))
+        case StepCompensated() | StepNotCompensated():
+            return begun.pop((record.step, True), None)
+    return None if step is None else begun.pop((step, False), None)
 
 
 def _words(record: Record) -> tuple[str, str]:
@@ -111,10 +123,15 @@ def _words(record: Record) -> tuple[str, str]:
             return "unknown", _unknown(record)
         case StepNotBegun():
             return "not begun", "no effect"
+        case StepStillRunning():
+            what = "its compensation" if record.compensation else "it"
+            return "still running", f"{what} was to end, and does not; everything waits for it"
         case CancelRequested() | RetryRequested():
             return (
                 "cancel" if isinstance(record, CancelRequested) else "retry"
             ), f"{record.reason} (by {record.actor})"
+        case DeadlinePassed():
+            return "timed out", f"the saga's timeout of {record.timeout:g} s passed"
         case RollbackBegun():
             return "rollback", ""
         case StepCompensated():

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -183,6 +184,13 @@ class EventStoreBackend(Protocol):
 
     async def release(self) -> None:
         """Give the claim back, with the mark that it was not lost by dying. Harmless when repeated."""
+        ...
+
+    def hold(self) -> Callable[[], None]:
+        """Keep owning it, also after `release` and `close`, until what is returned is called, once, from any thread.
+
+        Meanwhile `claim` and `open`, of this one and of others, raise `StoreInUse`.
+        """
         ...
 
     async def commit(self, commit: Commit) -> tuple[int, ...]:

@@ -20,6 +20,8 @@ __all__ = ["LockFile", "caller"]
 
 #: The files that this process owns, and where in the program each was opened.
 _held: dict[str, str] = {}
+#: Those of them that were closed, and whose owner still has a step running.
+_lingering: set[str] = set()
 _locks: weakref.WeakSet[LockFile] = weakref.WeakSet()
 
 
@@ -61,6 +63,12 @@ class LockFile:
             StoreInUse: if this very process owns the file.
         """
         where = _held.get(self.path)
+        if where is not None and self.path in _lingering:
+            raise StoreInUse(
+                f"{self.path} is still owned by this process: a sync step of the orchestrator over the store opened at {where} "
+                "has not ended, and a thread cannot be stopped. It can be opened when that step, or the process, has ended.",
+                owner=f"{where} in this process",
+            )
         if where is not None:
             raise StoreInUse(
                 f"{self.path} is open already in this process, opened at {where}. A process opens a file once: hand "
@@ -68,10 +76,16 @@ class LockFile:
                 owner=f"{where} in this process",
             )
 
+    def linger(self) -> None:
+        """Tell this process's other openers that it is kept for a step that has not ended."""
+        if self._descriptor is not None:
+            _lingering.add(self.path)
+
     def release(self) -> None:
         """Give the ownership up. Harmless when repeated."""
         if self._descriptor is not None:
             _held.pop(self.path, None)
+            _lingering.discard(self.path)
             os.close(self._descriptor)
             self._descriptor = None
 
@@ -128,6 +142,7 @@ def _is_plumbing(module: str) -> bool:
 def _in_forked_child() -> None:
     # A descriptor that a child inherits would keep the lock after its parent died.
     _held.clear()
+    _lingering.clear()
     for lock in list(_locks):
         lock._forget()  # noqa: SLF001 - one idea, two scopes
 

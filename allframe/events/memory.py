@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from anyio.lowlevel import cancel_shielded_checkpoint
 
 from allframe.errors import StoreInUse, StoreUnavailable
 from allframe.events.backend import BackendStats, Claim, Commit, Head, HeadQuery, StoredRow
 from allframe.events.batch import Batch, check_commit
+from allframe.events.holds import Holds, still_held
 
 __all__ = ["MemoryBackend"]
 
@@ -29,6 +30,7 @@ class MemoryBackend:
         self._epoch = 0
         self._clean = True
         self._claimed_by: str | None = None
+        self._holds = Holds()
 
     async def open(self) -> None:
         if self._is_open:
@@ -47,6 +49,8 @@ class MemoryBackend:
                 "first.",
                 owner=self._claimed_by,
             )
+        if self._holds.any:
+            raise still_held(self.url)
         claim = Claim(epoch=self._epoch + 1, clean=self._clean)
         self._epoch, self._clean, self._claimed_by = claim.epoch, False, where
         return claim
@@ -55,6 +59,9 @@ class MemoryBackend:
         if self._claimed_by is not None:
             self._clean, self._claimed_by = True, None
         await cancel_shielded_checkpoint()
+
+    def hold(self) -> Callable[[], None]:
+        return self._holds.take()
 
     async def commit(self, commit: Commit) -> tuple[int, ...]:
         self._check_open()

@@ -28,6 +28,7 @@ from allframe.errors import StoreUnavailable
 from allframe.events import sqlite_read
 from allframe.events.backend import BackendStats, Claim, Commit, Head, HeadQuery, StoredRow
 from allframe.events.batch import check_commit
+from allframe.events.holds import Holds, still_held
 from allframe.events.lockfile import LockFile, caller
 from allframe.events.sqlite_file import StoreFile
 from allframe.events.sqlite_read import SqliteReader
@@ -67,6 +68,7 @@ class SqliteBackend:
         resolved = os.path.realpath(path)
         self._file = StoreFile(resolved, durability, busy_timeout, max_page_count)
         self._lock = LockFile(resolved)
+        self._holds = Holds()
         self._thread: Writer[Commit, tuple[int, ...]] | None = None
         self._writer: SqliteWriter | None = None
         self._reader: SqliteReader | None = None
@@ -142,18 +144,24 @@ class SqliteBackend:
             self._reader.close()
         if self._writer is not None:
             self._writer.close()
-        self._lock.release()
+        self._lock.linger()
+        self._holds.when_free(self._lock.release)
         self._thread, self._writer, self._reader = None, None, None
 
     # --- writing
 
     async def claim(self, where: str) -> Claim:
         thread, writer = self._writing()
+        if self._holds.any:
+            raise still_held(self.url)
         return await thread.call(lambda: writer.claim(where))
 
     async def release(self) -> None:
         thread, writer = self._writing()
         await thread.call(writer.release)
+
+    def hold(self) -> Callable[[], None]:
+        return self._holds.take()
 
     async def commit(self, commit: Commit) -> tuple[int, ...]:
         thread, _ = self._writing()

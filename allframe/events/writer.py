@@ -6,14 +6,14 @@ to each event loop. While it writes, the next ones gather: under load the price 
 
 from __future__ import annotations
 
-import asyncio
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
 import anyio
+
+from allframe.loops import running_loop, soon
 
 __all__ = ["Writer"]
 
@@ -33,7 +33,7 @@ class _Ticket:
     def __init__(self, item: Any, call: Callable[[], Any] | None) -> None:
         self.item = item
         self.call = call
-        self.loop = _running_loop()
+        self.loop = running_loop()
         self.done = anyio.Event()
         self.result: Any = None
         self.error: BaseException | None = None
@@ -133,27 +133,12 @@ def _make(ticket: _Ticket) -> None:
         ticket.error = error
 
 
-def _running_loop() -> Any:
-    """The trio token or the asyncio loop of this task."""
-    trio = sys.modules.get("trio")
-    # Trio first: as a guest, it runs inside an asyncio loop.
-    if trio is not None and trio.lowlevel.in_trio_run():
-        return trio.lowlevel.current_trio_token()
-    return asyncio.get_running_loop()
-
-
 def _wake(tickets: list[_Ticket]) -> None:
     loops: dict[Any, list[_Ticket]] = {}
     for ticket in tickets:
         loops.setdefault(ticket.loop, []).append(ticket)
     for loop, waiting in loops.items():
-        soon = loop.call_soon_threadsafe if hasattr(loop, "call_soon_threadsafe") else loop.run_sync_soon
-        try:
-            soon(_settle, waiting)
-        except RuntimeError:
-            # The loop has ended, and with it everybody who waited: asyncio's "Event loop is closed", trio's
-            # RunFinishedError.
-            pass
+        soon(loop, _settle, waiting)
 
 
 def _settle(tickets: list[_Ticket]) -> None:

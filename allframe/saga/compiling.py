@@ -6,9 +6,11 @@ from typing import Any
 
 from allframe.errors import DefinitionError
 from allframe.payload import Payload
-from allframe.saga.definition import MISSING, Declared, Definition, injected, is_context, seconds, unresolved_names
+from allframe.saga.annotations import MISSING, injected, is_context
+from allframe.saga.definition import Declared, Definition, seconds, unresolved_names
 from allframe.saga.fitting import check_types
 from allframe.saga.graph import Compensation, Node, Parameter, Plan, SagaGraph, Source, Step
+from allframe.saga.marks import DEFAULT_TIMEOUT
 from allframe.saga.rules import check_structure
 from allframe.saga.storable import check_storage
 
@@ -40,26 +42,29 @@ def compile_graph(definition: Definition) -> SagaGraph:
     problems = problems or [*check_types(definition), *check_storage(definition)]
     if problems:
         raise DefinitionError(definition.title, problems)
-    pivot = definition.pivot
+    pivot, options = definition.pivot, definition.options
     nodes, steps = [], []
     for i, declared in enumerate(definition.steps):
         mark = declared.mark
         undo = definition.compensation_of(declared.attribute)
-        parameters = _parameters(definition, declared, i)
+        parameters = _parameters(definition, declared)
         compensation = undo and Compensation(
             attribute=undo.attribute,
             function=undo.value,
-            parameters=_parameters(definition, undo, i + 1),
+            parameters=_parameters(definition, undo),
             timeout=seconds(undo.mark.timeout),
             retry=undo.mark.retry,
             if_unknown=undo.mark.if_unknown,
+            is_method=not undo.is_plain,
+            is_async=undo.is_async,
         )
         nodes.append(
             Node(
                 name=declared.attribute if mark.name is None else mark.name,
-                after=(i - 1,) if i else (),
+                after=definition.order.after[i],
                 readonly=mark.readonly,
                 pivot=i == pivot,
+                repeatable=mark.repeatable,
                 idempotent=mark.idempotent,
                 compensated=undo is not None,
                 needs_output=undo is not None and undo.mark.if_unknown == "fail",
@@ -75,23 +80,31 @@ def compile_graph(definition: Definition) -> SagaGraph:
                 function=declared.value,
                 parameters=parameters,
                 output=Payload(declared.output),
-                timeout=seconds(mark.timeout),
+                timeout=None if mark.timeout is DEFAULT_TIMEOUT and not declared.is_async else seconds(mark.timeout),
                 retry=mark.retry,
                 compensation=compensation or None,
+                unknown_on=(*mark.unknown_on, *options.unknown_on),
+                known_on=(*mark.known_on, *options.known_on),
+                is_method=not declared.is_plain,
+                is_async=declared.is_async,
             )
         )
-    return SagaGraph(definition.name, definition.version, Plan(tuple(nodes)), tuple(steps), Payload(definition.cls))
+    plan, timeout = Plan(tuple(nodes)), seconds(options.timeout)
+    return SagaGraph(definition.name, definition.version, plan, tuple(steps), Payload(definition.cls), timeout)
 
 
-def _parameters(definition: Definition, declared: Declared[Any], limit: int) -> tuple[Parameter, ...]:
-    """What fills each parameter; steps below ``limit`` have an output to give."""
+def _parameters(definition: Definition, declared: Declared[Any]) -> tuple[Parameter, ...]:
+    """What fills each parameter."""
     found = []
+    available = definition.available_to(declared) or 0
     for parameter in declared.parameters:
         index = definition.step_index(parameter.name)
         annotation = declared.hint(parameter.name)
         wanted = injected(annotation)
-        if index is not None and index < limit:
+        if index is not None and available >> index & 1:
             found.append(Parameter(parameter.name, Source.OUTPUT, step=index))
+        elif declared.is_plain and parameter.name in definition.fields:
+            found.append(Parameter(parameter.name, Source.FIELD))
         elif is_context(annotation):
             found.append(Parameter(parameter.name, Source.CONTEXT))
         elif wanted is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
@@ -52,6 +52,10 @@ class Unknown:
     attempts: int
 
 
+def _never() -> bool:
+    return False
+
+
 @dataclass(slots=True)
 class StepContext:
     """Where a step stands: ask for it with a parameter annotated ``StepContext``."""
@@ -72,6 +76,7 @@ class StepContext:
     fencing_token: int
     #: In a compensation: the output of the step that it undoes, or an `Unknown`.
     outcome: Any = None
+    _is_cancelled: Callable[[], bool] = field(default=_never, repr=False)
     _emitted: list[tuple[Event, str | None]] = field(default_factory=list, repr=False)
 
     def emit(self, event: Event, *, stream: str | None = None) -> None:
@@ -90,6 +95,15 @@ class StepContext:
                 "begin with '$' are allframe's own."
             )
         self._emitted.append((event, stream))
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the attempt should end: its deadline passed, the saga was cancelled, or the orchestrator has left.
+
+        A sync step runs on a thread, which nobody can interrupt. One that takes long looks here from time to time, and
+        raises or returns. An async step is interrupted, and need not look.
+        """
+        return self._is_cancelled()
 
     @property
     def emitted(self) -> Sequence[tuple[Event, str | None]]:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import functools
 import sys
 import types
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping
 from datetime import timedelta
 from types import FrameType
-from typing import Any, ClassVar, Final, Literal, TypeVar, cast, dataclass_transform, overload
+from typing import Any, ClassVar, Final, Literal, TypeAlias, TypeVar, cast, dataclass_transform, overload
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 from pydantic._internal._model_construction import ModelMetaclass
@@ -22,15 +22,26 @@ from allframe.naming import Names, place_here, place_of
 from allframe.saga.compiling import check, compile_graph
 from allframe.saga.definition import Definition, fields_of
 from allframe.saga.graph import SagaGraph
-from allframe.saga.marks import CompensationMark, Misplaced, StepMark, code_of, mark_of, marked, place_of_function
+from allframe.saga.marks import (
+    DEFAULT_TIMEOUT,
+    CompensationMark,
+    Misplaced,
+    Plain,
+    SagaOptions,
+    StepMark,
+    code_of,
+    mark_of,
+    marked,
+    place_of_function,
+)
 from allframe.saga.retry import Retry
 
 __all__ = ["SAGAS", "Saga", "compensates", "step"]
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-#: An attempt of a step is cut after this many seconds, unless it says otherwise.
-DEFAULT_TIMEOUT: Final = 30.0
+Errors: TypeAlias = type[Exception] | tuple[type[Exception], ...]
+#: A class keyword that was not given: the base's holds.
+_INHERITED: Any = object()
 
 #: Every saga class that this process has imported, by stored name and version.
 SAGAS: Names[type[Saga]]
@@ -44,9 +55,13 @@ def step(
     name: str | None = None,
     timeout: float | timedelta | None = DEFAULT_TIMEOUT,
     retry: Retry | None = None,
+    after: str | Iterable[str] | None = None,
     readonly: bool = False,
     pivot: bool = False,
+    repeatable: bool = True,
     idempotent: bool = False,
+    unknown_on: Errors = (),
+    known_on: Errors = (),
 ) -> Callable[[F], F]: ...
 def step(
     function: Any = None,
@@ -55,21 +70,46 @@ def step(
     name: str | None = None,
     timeout: float | timedelta | None = DEFAULT_TIMEOUT,
     retry: Retry | None = None,
+    after: str | Iterable[str] | None = None,
     readonly: bool = False,
     pivot: bool = False,
+    repeatable: bool = True,
     idempotent: bool = False,
+    unknown_on: Errors = (),
+    known_on: Errors = (),
 ) -> Any:
-    """Mark an async method of a saga as a step. It runs after every step written above it.
+    """Mark a method of a saga, or a plain function, as a step. What is not async runs on a thread.
+
+    A plain function has no ``self``: its parameters are filled from the saga's fields as well. It can be a step of many
+    sagas, and of one saga more than once: ``first = reserve; second = reserve``.
 
     Args:
         name: What is stored; the method's name if not given. Keep it when you rename the method.
-        timeout: Seconds, or a ``timedelta``, that one attempt may take; None for no limit. 30 s if not given.
+        timeout: Seconds, or a ``timedelta``, that one attempt may take; None for no limit. If not given, 30 s, and no
+            limit for one that runs on a thread, which cannot be interrupted: it is asked to end by ``ctx.cancelled``.
         retry: When to try again. Without it a step is tried once.
+        after: The names of the methods that it runs after; ``()``: it begins at once. If not given, it runs after every
+            step written above it. Steps of which none waits for the other run side by side.
         readonly: It has no effect in the world, so it needs no compensation.
         pivot: After it the saga only goes forward: no step before it is undone once it succeeded.
+        repeatable: Whether it may run again where nobody knows whether it took effect. If not, it is rolled back after a
+            crash, a timeout or any other silence, or waits for a person if it is the pivot.
         idempotent: The other side honours ``ctx.idempotency_key``, so its last answer speaks for all attempts.
+        unknown_on: Exceptions that leave open whether it took effect, besides timeouts and resets.
+        known_on: Exceptions that say that it did not, even if they look like a timeout or a reset.
     """
-    mark = StepMark(name=name, timeout=timeout, retry=retry, readonly=readonly, pivot=pivot, idempotent=idempotent)
+    mark = StepMark(
+        name=name,
+        timeout=timeout,
+        retry=retry,
+        after=_names_in(after),
+        readonly=readonly,
+        pivot=pivot,
+        repeatable=repeatable,
+        idempotent=idempotent,
+        unknown_on=_kinds(unknown_on),
+        known_on=_kinds(known_on),
+    )
     if function is None:
         return functools.partial(marked, mark=mark)
     if isinstance(function, str):
@@ -79,33 +119,46 @@ def step(
     return marked(function, mark)
 
 
+def _kinds(given: Any) -> tuple[Any, ...]:
+    """Exception classes; what is none is for AF109 to tell."""
+    return given if isinstance(given, tuple) else (given,)
+
+
+def _names_in(after: Any) -> tuple[Any, ...] | None:
+    """What ``after`` names; what is no name is for AF108 to tell."""
+    if after is None:
+        return None
+    return tuple(after) if isinstance(after, Iterable) and not isinstance(after, str) else (after,)
+
+
 def compensates(
-    step: str,
+    step: str | Callable[..., Any],
     /,
     *,
     timeout: float | timedelta | None = 60.0,
     retry: Retry = Retry(attempts=5),  # noqa: B008 - frozen
     if_unknown: Literal["call", "fail"] = "call",
 ) -> Callable[[F], F]:
-    """Mark an async method of a saga as what undoes a step.
+    """Mark a method of a saga, or a plain function, as what undoes a step. What is not async runs on a thread.
 
     It may take the output of that step, and of every step before it. It must be able to run twice: a crash between
     its effect and its record runs it again.
 
     Args:
-        step: The name of the method that it undoes.
+        step: The name of the method that it undoes, or the marked function itself.
         timeout: Seconds, or a ``timedelta``, that one attempt may take; None for no limit.
         retry: When to try again. After the last attempt the saga ends ``FAILED``, for a person to see to.
         if_unknown: What to do where nobody can say whether the step took effect. ``"call"``: call it with an `Unknown`
             in place of the output. ``"fail"``: do not; the saga ends ``FAILED``, for a person to see to.
     """
     given: Any = step
-    name = given if isinstance(given, str) else ""
-    mark = CompensationMark(step=name, timeout=timeout, retry=retry, if_unknown=if_unknown)
-    if name:
+    is_step = isinstance(mark_of(given), StepMark) or (isinstance(given, str) and given)
+    mark = CompensationMark(step=given if is_step else "", timeout=timeout, retry=retry, if_unknown=if_unknown)
+    if is_step:
         return functools.partial(marked, mark=mark)
-    known = getattr(given, "__name__", "debit") if isinstance(mark_of(given), StepMark) else "debit"
-    text = f'is marked with @compensates without the name of a step. Write the one that it undoes: @compensates("{known}").'
+    text = (
+        'is marked with @compensates without the name of a step. Write the one that it undoes: @compensates("debit").'
+    )
     return cast("Callable[[F], F]", Misplaced(given, mark, text))
 
 
@@ -169,13 +222,19 @@ class SagaMeta(ModelMetaclass):
             names = origin.__allframe_definition__.names
             saga.saga_name = origin.saga_name + saga.__name__.removeprefix(origin.__name__)
             saga.saga_version = origin.saga_version
+            saga.__allframe_abstract__ = origin.__allframe_abstract__
+            saga.__allframe_options__ = origin.__allframe_options__
         definition = Definition.of(saga, namespace, names)
         type.__setattr__(cls, "__allframe_definition__", definition)
         type.__setattr__(cls, "__allframe_graph__", None)
-        if check(definition):
+        for declared in definition.functions:
+            if declared.is_plain and not isinstance(vars(cls).get(declared.attribute), Plain):
+                type.__setattr__(cls, declared.attribute, Plain(declared.value))
+        if check(definition) and not definition.abstract:
             type.__setattr__(cls, "__allframe_graph__", compile_graph(definition))
             definition.forget_names()
-        SAGAS.add(saga.saga_name, saga.saga_version, saga)
+        if not definition.abstract:
+            SAGAS.add(saga.saga_name, saga.saga_version, saga)
 
     @property
     def graph(cls) -> SagaGraph:
@@ -183,7 +242,7 @@ class SagaMeta(ModelMetaclass):
 
         Raises:
             DefinitionError: for annotations that could not be resolved when the class was created, and still cannot, or
-                that turn out to break a rule; for `Saga` itself.
+                that turn out to break a rule; for `Saga` itself, and a class with ``abstract=True``.
         """
         graph: SagaGraph | None = cls.__dict__.get("__allframe_graph__")
         if graph is None:
@@ -191,6 +250,9 @@ class SagaMeta(ModelMetaclass):
             if definition is None:
                 problem = Problem("AF111", f"{cls.__name__} has no steps of its own: subclass it.", place_of(cls))
                 raise DefinitionError(cls.__name__, [problem])
+            if definition.abstract:
+                text = f"{cls.__name__} is abstract=True: it may lack steps, and cannot be run. Subclass it."
+                raise DefinitionError(definition.title, [Problem("AF111", text, definition.where)])
             graph = compile_graph(definition)
             type.__setattr__(cls, "__allframe_graph__", graph)
             definition.forget_names()
@@ -209,6 +271,10 @@ class Saga(BaseModel, metaclass=SagaMeta):
     ``name`` is what is stored; the class's name if not given. Raise ``version`` when a saga that began with the class as
     it was must not go on with the class as it is.
 
+    ``timeout`` is for the whole saga: wall time from its start, after which it is rolled back. ``unknown_on`` and
+    ``known_on`` add to those of each step. These three are inherited. ``abstract=True`` makes a base for other sagas: it
+    may lack steps or compensations, and cannot be run.
+
     Raises:
         DefinitionError: when the class is created, with everything that is wrong with it.
     """
@@ -226,15 +292,28 @@ class Saga(BaseModel, metaclass=SagaMeta):
 
     saga_name: ClassVar[str]
     saga_version: ClassVar[int]
+    __allframe_abstract__: ClassVar[bool] = False
+    __allframe_options__: ClassVar[SagaOptions] = SagaOptions()
 
-    def __init_subclass__(cls, *, name: str | None = None, version: int = 1, **kwargs: Any) -> None:
+    def __init_subclass__(
+        cls,
+        *,
+        name: str | None = None,
+        version: int = 1,
+        timeout: float | timedelta | None = _INHERITED,
+        unknown_on: Errors = _INHERITED,
+        known_on: Errors = _INHERITED,
+        abstract: bool = False,
+        **kwargs: Any,
+    ) -> None:
         try:
             super().__init_subclass__(**kwargs)
         except TypeError as error:
             if not kwargs:
                 raise
             text = (
-                f"{cls.__name__} has class keywords that no saga takes: {', '.join(kwargs)}. It takes name and version."
+                f"{cls.__name__} has class keywords that no saga takes: {', '.join(kwargs)}. It takes name, version, "
+                "timeout, unknown_on, known_on and abstract."
             )
             raise TypeError(text) from error
         if place := place_here(cls.__module__):
@@ -245,6 +324,13 @@ class Saga(BaseModel, metaclass=SagaMeta):
             raise DefinitionError(f"Saga {cls.__qualname__}", problems)
         cls.saga_name = cls.__name__ if name is None else name
         cls.saga_version = version
+        cls.__allframe_abstract__ = abstract
+        base = cls.__allframe_options__
+        cls.__allframe_options__ = SagaOptions(
+            base.timeout if timeout is _INHERITED else timeout,
+            base.unknown_on if unknown_on is _INHERITED else _kinds(unknown_on),
+            base.known_on if known_on is _INHERITED else _kinds(known_on),
+        )
 
 
 #: What every saga has, and `Saga` itself not yet.

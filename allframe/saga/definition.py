@@ -6,6 +6,7 @@ need types, not the others.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 import types
@@ -13,16 +14,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import (
-    Annotated,
     Any,
     ClassVar,
-    ForwardRef,
     Generic,
     Never,
     NoReturn,
     TypeVar,
-    Union,
-    get_args,
     get_origin,
     get_type_hints,
 )
@@ -32,32 +29,42 @@ from pydantic._internal._generics import replace_types
 from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 
 from allframe.errors import Problem
-from allframe.inject import injected_type
 from allframe.naming import place_of
-from allframe.saga.context import StepContext, Unknown
-from allframe.saga.marks import CompensationMark, Misplaced, StepMark, mark_of, place_of_function
+from allframe.saga.annotations import MISSING
+from allframe.saga.marks import (
+    CompensationMark,
+    Misplaced,
+    SagaOptions,
+    StepMark,
+    function_of,
+    is_same,
+    mark_of,
+    place_of_function,
+)
+from allframe.saga.ordering import Order, order_of
 
 __all__ = [
-    "MISSING",
     "Declared",
     "Definition",
-    "accepts_unknown",
+    "Nameless",
     "declare",
     "fields_of",
-    "injected",
-    "is_context",
-    "members",
     "seconds",
-    "strip",
     "unresolved_names",
 ]
 
 M = TypeVar("M", StepMark, CompensationMark)
-#: What a parameter or a return without an annotation has.
-MISSING: Any = inspect.Parameter.empty
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class Nameless:
+    """A function that is compensated and has no name in the class, or several."""
+
+    function: str
+    names: tuple[str, ...]
+
+
+@dataclass(slots=True, eq=False)
 class Declared(Generic[M]):
     """One marked function in its class."""
 
@@ -71,9 +78,19 @@ class Declared(Generic[M]):
     hints: dict[str, Any] | None = None
 
     @property
+    def is_plain(self) -> bool:
+        """Whether it is a plain function, which has no ``self``."""
+        return self.signature is not None and next(iter(self.signature.parameters), None) != "self"
+
+    @property
+    def is_async(self) -> bool:
+        """Whether calling it gives something to await."""
+        return inspect.iscoroutinefunction(self.value) or bool(_flags(self.value) & inspect.CO_ITERABLE_COROUTINE)
+
+    @property
     def parameters(self) -> list[inspect.Parameter]:
         """Without ``self``."""
-        return list(self.signature.parameters.values())[1:] if self.signature else []
+        return list(self.signature.parameters.values())[not self.is_plain :] if self.signature else []
 
     @property
     def returns(self) -> Any:
@@ -104,13 +121,26 @@ class Definition:
     where: str
     #: Names of the function around the class.
     names: Mapping[str, Any] = field(default_factory=dict)
+    #: Which step runs before which; names in ``after=`` that no step has are left out.
+    order: Order = field(init=False)
+    _places: dict[str, int] = field(init=False)
+    _undoing: dict[Any, Declared[CompensationMark]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._places = {step.attribute: i for i, step in enumerate(self.steps)}
+        self._undoing = {undo.mark.step: undo for undo in reversed(self.compensations)}
+        self.order = order_of([step.mark.after and self._known(step.mark.after) for step in self.steps])
+
+    def _known(self, names: Sequence[Any]) -> list[int]:
+        return [index for name in names if isinstance(name, str) and (index := self.step_index(name)) is not None]
 
     @classmethod
     def of(cls, saga: type[BaseModel], namespace: Mapping[str, Any], names: Mapping[str, Any]) -> Definition:
         where = place_of(saga)
         steps: list[Declared[StepMark]] = []
         compensations: list[Declared[CompensationMark]] = []
-        for name, value, mark in _marked(saga, namespace):
+        for name, given, mark in _marked(saga, namespace):
+            value = function_of(given)
             place, signature, hints = (
                 place_of_function(value) or where,
                 _signature(value),
@@ -120,12 +150,25 @@ class Definition:
                 steps.append(Declared(name, value, mark, place, signature, hints))
             else:
                 compensations.append(Declared(name, value, mark, place, signature, hints))
+        for undo in compensations:
+            undo.mark = _by_name(undo, saga, namespace, [step.attribute for step in steps])
         doubled = getattr(namespace, "doubled", ())
         return cls(saga, steps, compensations, doubled, set(fields_of(saga)), where, dict(names))
 
     @property
     def kind(self) -> str:
         return "saga"
+
+    @property
+    def abstract(self) -> bool:
+        """Whether it is a base for other sagas, which need not be whole."""
+        return bool(self.cls.__allframe_abstract__)
+
+    @property
+    def options(self) -> SagaOptions:
+        """What was said of the saga as a whole."""
+        options: SagaOptions = self.cls.__allframe_options__
+        return options
 
     @property
     def title(self) -> str:
@@ -144,30 +187,41 @@ class Definition:
     def functions(self) -> list[Declared[Any]]:
         return [*self.steps, *self.compensations]
 
-    def step_index(self, attribute: str) -> int | None:
-        return next((i for i, step in enumerate(self.steps) if step.attribute == attribute), None)
+    def step_index(self, attribute: str | Callable[..., Any]) -> int | None:
+        return self._places.get(attribute) if isinstance(attribute, str) else None
 
-    def taken_by_name(self, limit: int) -> list[str]:
-        """The names under which a parameter can take an output, of the steps below ``limit``."""
-        return [step.attribute for step in self.steps[:limit]]
+    def taken_by_name(self, available: int) -> list[str]:
+        """The names under which a parameter can take an output, of the steps in ``available``, a bit each."""
+        return [step.attribute for i, step in enumerate(self.steps) if available >> i & 1]
 
-    def what_fills(self, limit: int) -> str:
-        """What a parameter may be, in a sentence, where the steps below ``limit`` have an output to give."""
-        earlier = ", ".join(self.taken_by_name(limit)) or "there is none"
-        return f"A parameter is the name of an earlier step ({earlier}), or is annotated StepContext or Inject[...]."
+    def what_fills(self, declared: Declared[Any], available: int) -> str:
+        """What a parameter may be, in a sentence, where the steps in ``available`` have an output to give."""
+        earlier = ", ".join(self.taken_by_name(available)) or "there is none"
+        field = f" or of a field ({', '.join(sorted(self.fields)) or 'there is none'})" if declared.is_plain else ""
+        return f"A parameter is the name of an earlier step ({earlier}){field}, or is annotated StepContext or Inject[...]."
 
     def compensation_of(self, attribute: str) -> Declared[CompensationMark] | None:
-        return next((undo for undo in self.compensations if undo.mark.step == attribute), None)
+        return self._undoing.get(attribute)
 
     @property
     def pivot(self) -> int | None:
-        """The marked pivot, or the last step where nothing can undo it."""
+        """The marked pivot, or the one step that comes after all others, where nothing can undo it."""
         marked = next((i for i, step in enumerate(self.steps) if step.mark.pivot), None)
-        if marked is not None or not self.steps:
+        if marked is not None:
             return marked
-        last = self.steps[-1]
-        irreversible = not last.mark.readonly and self.compensation_of(last.attribute) is None
-        return len(self.steps) - 1 if irreversible else None
+        everything = (1 << len(self.steps)) - 1
+        for i, step in enumerate(self.steps):
+            comes_last = self.order.before[i] == everything & ~(1 << i)
+            if comes_last and not step.mark.readonly and self.compensation_of(step.attribute) is None:
+                return i
+        return None
+
+    def available_to(self, declared: Declared[Any]) -> int | None:
+        """The steps whose output a function may take, a bit each; None for what undoes a step that does not exist."""
+        if isinstance(declared.mark, StepMark):
+            return self.order.before[self._places[declared.attribute]]
+        index = self.step_index(declared.mark.step)
+        return None if index is None else self.order.before[index] | 1 << index
 
     def forget_names(self) -> None:
         """Let go of the function around the class: its names were only for resolving."""
@@ -202,6 +256,29 @@ def _marked(saga: type, namespace: Mapping[str, Any]) -> Iterator[tuple[str, Any
     for name in _marked_names(saga, own):
         values = [body[name] for body in bodies if name in body]
         yield name, values[0], next(mark for value in values if (mark := mark_of(value)))
+
+
+def _names_of(undo: Declared[CompensationMark], bodies: Sequence[Mapping[str, Any]], steps: Sequence[str]) -> list[str]:
+    """The names that the function which ``undo`` compensates has, in the nearest body where it has any."""
+    for body in bodies:
+        found = {name: value for name, value in body.items() if name in steps}
+        exact = [name for name, value in found.items() if function_of(value) is undo.mark.step]
+        if names := exact or [name for name, value in found.items() if is_same(value, undo.mark.step)]:
+            return names
+    return []
+
+
+def _by_name(
+    undo: Declared[CompensationMark], saga: type, namespace: Mapping[str, Any], steps: Sequence[str]
+) -> CompensationMark:
+    """The mark with the name of the step in place of its function, if it has one name."""
+    if isinstance(undo.mark.step, str):
+        return undo.mark
+    bodies = [namespace, *(vars(base) for base in saga.__mro__[1:])]
+    stands_in = next(i for i, body in enumerate(bodies) if mark_of(body.get(undo.attribute)))
+    names = _names_of(undo, bodies[stands_in:], steps)
+    step: Any = names[0] if len(names) == 1 else Nameless(getattr(undo.mark.step, "__name__", "?"), tuple(names))
+    return dataclasses.replace(undo.mark, step=step)
 
 
 def _marked_names(cls: type, body: Mapping[str, Any]) -> list[str]:
@@ -295,53 +372,14 @@ def _arguments(saga: Any) -> dict[Any, Any]:
     )
 
 
-def is_context(annotation: Any) -> bool:
-    """Also where it may be None: a method is written so that tests call without a context."""
-    return StepContext in members(annotation)
-
-
-def injected(annotation: Any) -> Any | None:
-    """The type that ``annotation`` asks to inject; None if it asks for nothing, or does not say for what."""
-    found = injected_type(annotation)
-    return None if isinstance(found, TypeVar) else found
-
-
-def strip(annotation: Any) -> Any:
-    """An annotation without ``Annotated``, and what stands behind a name made with ``type``."""
-    while True:
-        if get_origin(annotation) is Annotated:
-            annotation = get_args(annotation)[0]
-        elif hasattr(annotation, "__value__"):
-            annotation = annotation.__value__
-        else:
-            return annotation
-
-
-def members(annotation: Any) -> list[Any]:
-    """The members of a union, flat; of anything else, itself."""
-    annotation = strip(annotation)
-    if get_origin(annotation) in (Union, types.UnionType):
-        return [inner for member in get_args(annotation) for inner in members(member)]
-    return [type(None) if annotation is None else annotation]
-
-
-def accepts_unknown(annotation: Any) -> bool:
-    """Whether a parameter of this annotation can be given an `Unknown`; what cannot be decided, can."""
-    return any(_accepts_unknown(member) for member in members(annotation))
-
-
-def _accepts_unknown(member: Any) -> bool:
-    if member in (Any, MISSING) or isinstance(member, TypeVar | ForwardRef | str):
-        return True
-    try:
-        return isinstance(member, type) and issubclass(Unknown, member)
-    except TypeError:  # a Protocol that cannot be asked
-        return True
-
-
 def seconds(timeout: float | timedelta | None) -> float | None:
     return timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
 
 
 def _signature(value: Any) -> inspect.Signature | None:
     return inspect.signature(value) if isinstance(value, types.FunctionType) else None
+
+
+def _flags(value: Any) -> int:
+    code = getattr(value, "__code__", None)
+    return code.co_flags if code is not None else 0

@@ -12,6 +12,8 @@ from allframe.errors import StoreError, StoreUnavailable
 from allframe.events.backend import Commit, EventStoreBackend
 from allframe.inject import Provider
 from allframe.saga.catalog import Catalog
+from allframe.saga.threads import Threads
+from allframe.saga.timers import Timers
 
 if TYPE_CHECKING:
     from allframe.saga.running import RunningSaga
@@ -31,6 +33,9 @@ class Engine(Protocol):
     definitions: set[str]
     #: The classes that may run here.
     catalog: Catalog
+    #: Where sync steps run.
+    threads: Threads
+    timers: Timers
 
     @property
     def leaving(self) -> bool:

@@ -35,6 +35,7 @@ from allframe.saga.graph import Plan
 from allframe.saga.records import (
     BlockedKind,
     CancelRequested,
+    DeadlinePassed,
     Record,
     RetryRequested,
     RollbackBegun,
@@ -50,6 +51,7 @@ from allframe.saga.records import (
     StepNotBegun,
     StepNotCompensated,
     StepOutputLost,
+    StepStillRunning,
     StepSucceeded,
     StepUnknown,
 )
@@ -106,6 +108,8 @@ class Execution:
         self.cause: Cause | None = None
         self.suppressed: list[ErrorInfo] = []
         self.cancel: CancelRequested | None = None
+        #: That its own timeout has passed.
+        self.expired: DeadlinePassed | None = None
         self.blocked: SagaBlocked | None = None
         self.uncompensated: tuple[str, ...] = ()
         #: Times of the first and the last record, and of the last change of status.
@@ -115,6 +119,8 @@ class Execution:
         #: Open attempts.
         self.running: dict[int, None] = {}
         self.undoing: int | None = None
+        #: Those of them that were to end, and have not.
+        self.overdue: dict[int, None] = {}
         self.succeeded = 0
         self._ended = 0
         self._waiting_for = [len(node.after) for node in plan.nodes]
@@ -160,7 +166,15 @@ class Execution:
     @property
     def turning_back(self) -> bool:
         """Whether it was decided that the saga is undone."""
-        return self.cause is not None or (self.cancel is not None and not self.committed)
+        return self.cause is not None or ((self.cancel or self.expired) is not None and not self.committed)
+
+    @property
+    def attention(self) -> bool:
+        """Whether a person should look."""
+        if self.status in (SagaStatus.FAILED, SagaStatus.BLOCKED):
+            return True
+        late = self.expired is not None and self.committed
+        return self.status in RUNNING and (late or bool(self.overdue))
 
     @property
     def committed(self) -> bool:
@@ -181,8 +195,16 @@ class Execution:
         node = self.plan.nodes[step]
         if isinstance(record, StepNotCompensated):
             return self.tries(record) < node.compensation_attempts
+        if isinstance(record, StepUnknown) and not node.repeatable:
+            return False
         uncertain_pivot = step == self.plan.pivot and isinstance(record, StepUnknown)
         return self.tries(record) < node.attempts and (uncertain_pivot or not self.turning_back)
+
+    def expires_with(self, record: Record, at: int) -> bool:
+        """Whether ``record`` takes the saga over after its timeout had passed, which nobody has recorded yet."""
+        deadline = None if self.started is None else self.started.deadline
+        passed = deadline is not None and deadline <= at and self.expired is None
+        return passed and isinstance(record, SagaRecovered) and self.status in RUNNING and not self.turning_back
 
     def decide(self, ended: Record | None, at: int, *, leaving: bool = False) -> tuple[list[Record], list[Move]]:
         """Apply ``ended`` and all that follows from it at once.
@@ -289,8 +311,12 @@ class Execution:
                 self._step_unknown(self.plan.index[record.step], record)
             case StepNotBegun():
                 self._step_not_begun(self.plan.index[record.step])
+            case StepStillRunning():
+                self.overdue[self.plan.index[record.step]] = None
             case CancelRequested():
                 self._cancel_requested(record)
+            case DeadlinePassed():
+                self.expired = record
             case RollbackBegun():
                 self.status = SagaStatus.COMPENSATING
                 self._roll_back()
@@ -337,6 +363,7 @@ class Execution:
     def _end(self, step: int, phase: Phase) -> StepState:
         state = self.steps[step]
         self.running.pop(step, None)
+        self.overdue.pop(step, None)
         self._ended += 1
         state.phase, state.ended = phase, self._ended
         return state
@@ -390,8 +417,8 @@ class Execution:
         state = self._end(step, Phase.RETRYING if again else phase)
         state.spent += 1
         state.error = record.error or state.error
-        if again:
-            self._ready[step] = record.next_at
+        if record.next_at is not None:
+            self._ready[step], state.wait = record.next_at, record.next_at - self.updated_at
         else:
             self._given_up(step, cause)
 
@@ -405,7 +432,7 @@ class Execution:
             self._decide_against(cause)
 
     def _decide_against(self, cause: Cause) -> None:
-        if self.cause is None and self.cancel is None:
+        if self.cause is None and self.cancel is None and self.expired is None:
             self.cause = cause
         elif cause.error is not None:
             self.suppressed.append(cause.error)
@@ -429,6 +456,7 @@ class Execution:
         self.definition = record.definition or self.definition
         for step in list(self.running):
             self._crashed(step)
+        self.overdue.clear()
         if self.undoing is not None:
             self._undo_again, self.undoing = self.undoing, None
             self.steps[self._undo_again].undo = Undo.RETRYING
@@ -441,6 +469,9 @@ class Execution:
         state.unknown = state.unknown or UnknownReason.CRASH
         if self.turning_back:
             self._end(step, Phase.UNKNOWN)
+        elif not self.plan.nodes[step].repeatable:
+            self._end(step, Phase.UNKNOWN)
+            self._given_up(step, Cause(step, CauseKind.UNKNOWN, state.error))
         else:
             self._end(step, Phase.RETRYING)
             self._ready[step] = state.next_at
@@ -499,6 +530,7 @@ class Execution:
     def _step_compensated(self, step: int) -> None:
         self.recoveries = 0
         self.undoing = None
+        self.overdue.pop(step, None)
         self.steps[step].undo = Undo.DONE
         self._settle(deque([step]))
 
@@ -507,6 +539,7 @@ class Execution:
         state = self.steps[step]
         state.undo_error = record.error
         self.undoing = None
+        self.overdue.pop(step, None)
         if record.attempt == 0:
             heapq.heappop(self._undo_ready)
         state.undo_spent += 1
@@ -515,6 +548,7 @@ class Execution:
             state.undo = Undo.EXHAUSTED
         else:
             state.undo, self._undo_again = Undo.RETRYING, step
+            state.undo_wait = record.next_at - self.updated_at
 
     def _retry(self) -> None:
         """Fresh attempts for what is stuck."""

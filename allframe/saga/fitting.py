@@ -13,17 +13,9 @@ from typing import Any, Never, NoReturn, TypeVar, Union, get_args, get_origin
 
 from allframe.errors import Problem
 from allframe.inject import injected_type
+from allframe.saga.annotations import MISSING, accepts_unknown, injected, is_context, members, strip
 from allframe.saga.context import Unknown
-from allframe.saga.definition import (
-    MISSING,
-    Declared,
-    Definition,
-    accepts_unknown,
-    injected,
-    is_context,
-    members,
-    strip,
-)
+from allframe.saga.definition import Declared, Definition
 from allframe.saga.marks import CompensationMark
 
 __all__ = ["check_types"]
@@ -35,18 +27,22 @@ def check_types(definition: Definition) -> list[Problem]:
 
 
 def _parameters_can_be_filled(definition: Definition) -> Iterator[Problem]:
-    for declared, limit in _with_limits(definition):
+    if definition.abstract:
+        return  # who subclasses it may add the steps
+    for declared, available in _with_available(definition):
         for parameter in declared.parameters:
+            if declared.is_plain and parameter.name in definition.fields:
+                continue
             index = definition.step_index(parameter.name)
             annotation = declared.hint(parameter.name)
             filled = injected(annotation) is not None or is_context(annotation) or parameter.default is not MISSING
             in_vain = isinstance(injected_type(annotation), TypeVar)
             if index is None and _hides_inject(annotation):
                 yield Problem("AF105", _hidden_inject(declared, parameter), declared.where)
-            elif index is not None and index >= limit and not filled:
+            elif index is not None and not available >> index & 1 and not filled and not definition.order.cycle:
                 yield Problem("AF106", _too_early(definition, declared, index), declared.where)
             elif index is None and (in_vain or not filled) and parameter.kind not in _REPORTED_ELSEWHERE:
-                yield Problem("AF105", _unfillable(definition, declared, parameter, limit), declared.where)
+                yield Problem("AF105", _unfillable(definition, declared, parameter, available), declared.where)
 
 
 _REPORTED_ELSEWHERE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -70,14 +66,12 @@ def _hidden_inject(declared: Declared[Any], parameter: inspect.Parameter) -> str
     )
 
 
-def _with_limits(definition: Definition) -> Iterator[tuple[Declared[Any], int]]:
-    """Each function with the number of steps whose output it may take."""
-    for i, step in enumerate(definition.steps):
-        yield step, i
-    for undo in definition.compensations:
-        index = definition.step_index(undo.mark.step)
-        if index is not None:
-            yield undo, index + 1
+def _with_available(definition: Definition) -> Iterator[tuple[Declared[Any], int]]:
+    """Each function with the steps whose output it may take, a bit each."""
+    for declared in definition.functions:
+        available = definition.available_to(declared)
+        if available is not None:
+            yield declared, available
 
 
 def _too_early(definition: Definition, declared: Declared[Any], index: int) -> str:
@@ -86,9 +80,14 @@ def _too_early(definition: Definition, declared: Declared[Any], index: int) -> s
         return f"{declared.attribute!r} takes its own output. Rename the parameter."
     if isinstance(declared.mark, CompensationMark):
         return (
-            f"{declared.attribute!r} takes the output of {wanted!r}, which runs after {declared.mark.step!r}, the step "
-            f"that it undoes: by then {wanted!r} is undone, or never ran. Take outputs of {declared.mark.step!r} or of "
-            "earlier steps."
+            f"{declared.attribute!r} takes the output of {wanted!r}, which {_runs(definition, index, declared.mark.step)} "
+            f"{declared.mark.step!r}, the step that it undoes: by then {wanted!r} is undone, or never ran. Take outputs of "
+            f"{declared.mark.step!r} or of steps before it."
+        )
+    if definition.order.beside(index, definition.steps.index(declared)):
+        return (
+            f"{declared.attribute!r} takes the output of {wanted!r}, which runs beside it. Let it wait: name {wanted!r} in "
+            "its after=, or rename the parameter."
         )
     return (
         f"{declared.attribute!r} takes the output of {wanted!r}, which runs after it. Move {wanted!r} above it, or "
@@ -96,24 +95,32 @@ def _too_early(definition: Definition, declared: Declared[Any], index: int) -> s
     )
 
 
-def _unfillable(definition: Definition, declared: Declared[Any], parameter: inspect.Parameter, limit: int) -> str:
-    near = difflib.get_close_matches(parameter.name, definition.taken_by_name(limit), n=1)
+def _runs(definition: Definition, index: int, step: str | Callable[..., Any]) -> str:
+    undone = definition.step_index(step)
+    return "runs beside" if undone is not None and definition.order.beside(index, undone) else "runs after"
+
+
+def _unfillable(definition: Definition, declared: Declared[Any], parameter: inspect.Parameter, available: int) -> str:
+    near = difflib.get_close_matches(parameter.name, definition.taken_by_name(available), n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     annotation = declared.hint(parameter.name)
-    if parameter.name in definition.fields:
+    if declared.is_plain and parameter is declared.parameters[0] and annotation is MISSING:
+        hint = " If this is a method, call its first parameter self."
+    elif parameter.name in definition.fields:
         hint = f" It is a field of the {definition.kind}: read self.{parameter.name}."
     elif injected_type(annotation) is not None:
         hint = " Say what to inject, such as Inject[Bank]."
     elif not near and isinstance(strip(annotation), type) and annotation is not MISSING:
         hint = f" To be given an object, annotate it Inject[{strip(annotation).__name__}]."
-    return f"Nothing fills the parameter {parameter.name!r} of {declared.attribute!r}. {definition.what_fills(limit)}{hint}"
+    filled = definition.what_fills(declared, available)
+    return f"Nothing fills the parameter {parameter.name!r} of {declared.attribute!r}. {filled}{hint}"
 
 
 def _types_fit(definition: Definition) -> Iterator[Problem]:
-    for declared, limit in _with_limits(definition):
+    for declared, available in _with_available(definition):
         for parameter in declared.parameters:
             index = definition.step_index(parameter.name)
-            if index is None or index >= limit:
+            if index is None or not available >> index & 1:
                 continue
             step = definition.steps[index]
             consumed = declared.hint(parameter.name)
@@ -125,6 +132,21 @@ def _types_fit(definition: Definition) -> Iterator[Problem]:
                 f"{show(step.returns)}. Annotate both alike.",
                 declared.where,
             )
+
+
+def _fields_fit(definition: Definition) -> Iterator[Problem]:
+    """What a plain function takes from the saga's fields."""
+    for declared in definition.functions:
+        for parameter in declared.parameters if declared.is_plain else ():
+            field = definition.cls.model_fields.get(parameter.name)
+            consumed = declared.hint(parameter.name)
+            if field is not None and not can_be(field.annotation, consumed):
+                yield Problem(
+                    "AF107",
+                    f"{declared.attribute!r} takes {parameter.name!r} as {show(consumed)}, but the field is "
+                    f"{show(field.annotation)}. Annotate both alike.",
+                    declared.where,
+                )
 
 
 def can_be(produced: Any, consumed: Any) -> bool:
@@ -180,5 +202,6 @@ def show(annotation: Any) -> str:
 _TYPES: tuple[Callable[[Definition], Iterator[Problem]], ...] = (
     _parameters_can_be_filled,
     _types_fit,
+    _fields_fit,
     _unknown_is_accepted,
 )

@@ -31,6 +31,8 @@ class Node:
     after: tuple[int, ...] = ()
     readonly: bool = False
     pivot: bool = False
+    #: Whether it may run again after nobody could say how an attempt ended.
+    repeatable: bool = True
     #: Whether the last answer of the far side speaks for all attempts.
     idempotent: bool = False
     compensated: bool = False
@@ -88,6 +90,7 @@ class Plan:
                         takes=tuple(index[name] for name in step["takes"]),
                         readonly=step["readonly"],
                         pivot=step["pivot"],
+                        repeatable=step["repeatable"],
                         idempotent=step["idempotent"],
                         compensated=step["compensation"] is not None,
                         needs_output=bool(step["compensation"]) and step["compensation"]["if_unknown"] == "fail",
@@ -102,6 +105,7 @@ class Plan:
 class Source(Enum):
     """Where a parameter's value comes from."""
 
+    FIELD = "field"
     CONTEXT = "context"
     OUTPUT = "output"
     INJECT = "inject"
@@ -133,6 +137,10 @@ class Compensation:
     timeout: float | None
     retry: Retry
     if_unknown: Literal["call", "fail"]
+    #: Whether it is called with the saga as ``self``.
+    is_method: bool = True
+    #: Whether it is awaited; otherwise it runs on a thread.
+    is_async: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +158,13 @@ class Step:
     timeout: float | None
     retry: Retry | None
     compensation: Compensation | None
+    #: Exceptions that leave open whether it took effect, and those that say that it did not, besides `silence`.
+    unknown_on: tuple[type[Exception], ...] = ()
+    known_on: tuple[type[Exception], ...] = ()
+    #: Whether it is called with the saga as ``self``.
+    is_method: bool = True
+    #: Whether it is awaited; otherwise it runs on a thread.
+    is_async: bool = True
 
 
 class SagaGraph:
@@ -158,7 +173,15 @@ class SagaGraph:
     #: Whether the steps of the saga are part of its input: a `SagaDefinition`.
     built = False
 
-    def __init__(self, saga: str, version: int, plan: Plan, steps: tuple[Step, ...], model: Payload) -> None:
+    def __init__(
+        self,
+        saga: str,
+        version: int,
+        plan: Plan,
+        steps: tuple[Step, ...],
+        model: Payload,
+        timeout: float | None = None,
+    ) -> None:
         #: The stored name and version of the saga.
         self.saga = saga
         self.version = version
@@ -166,6 +189,8 @@ class SagaGraph:
         self.steps = steps
         #: The stored form of the saga's input.
         self.model = model
+        #: Seconds that the whole saga may take, or None.
+        self.timeout = timeout
 
     @cached_property
     def description(self) -> dict[str, Any]:
@@ -181,6 +206,7 @@ class SagaGraph:
                     "takes": [names[i] for i in node.takes],
                     "readonly": node.readonly,
                     "pivot": node.pivot,
+                    "repeatable": node.repeatable,
                     "idempotent": node.idempotent,
                     "compensation": undo and {"name": undo.attribute, "if_unknown": undo.if_unknown},
                     "output": _schema(step.output),

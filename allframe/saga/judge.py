@@ -58,7 +58,7 @@ def judge_step(step: Step, context: StepContext, this: Attempt, now: int) -> End
     assert error is not None
     refused = is_refusal(error)
     retry = None if refused else _admitted(step.retry, error)
-    if is_unknown(error):
+    if is_unknown(error, unknown_on=step.unknown_on, known_on=step.known_on):
         silent = StepUnknown(step=step.name, attempt=number, reason=UnknownReason.SILENCE, error=describe(error))
         return Ended(silent, retry=retry, error=error)
     failed = StepFailed(step=step.name, attempt=number, error=describe(error), refused=refused)

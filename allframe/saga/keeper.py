@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import contextvars
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 import anyio
@@ -107,6 +107,11 @@ class Keeper:
             raise OrchestratorClosed("The orchestrator has left: nothing can be begun.", saga_id=saga_id)
         self._tasks += 1
         self._context.run(self._group.start_soon, self._guard, saga_id, function, args)
+
+    def accompany(self, function: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run ``function()`` beside the tasks, until the last of them has ended: nobody waits for it."""
+        if self._group is not None and not self.dropping:
+            self._context.run(self._group.start_soon, function)
 
     async def run(self, saga_id: str | None, function: Callable[..., Awaitable[T]], *args: Any) -> T:
         """What ``function(*args)`` gives, run to its end in a task of our own whatever happens to the caller."""

@@ -14,10 +14,32 @@ from typing import Any, Final, Literal, cast
 
 from allframe.saga.retry import Retry
 
-__all__ = ["MARK", "CompensationMark", "Misplaced", "StepMark", "code_of", "mark_of", "marked", "place_of_function"]
+__all__ = [
+    "DEFAULT_TIMEOUT",
+    "MARK",
+    "CompensationMark",
+    "Misplaced",
+    "Plain",
+    "SagaOptions",
+    "StepMark",
+    "code_of",
+    "function_of",
+    "is_same",
+    "mark_of",
+    "marked",
+    "place_of_function",
+]
 
 #: The attribute that holds the mark.
 MARK: Final = "__allframe_mark__"
+
+
+class _Default(float):
+    """A number of seconds that nobody asked for."""
+
+
+#: An attempt of an async step is cut after this many seconds, unless it says otherwise. A thread cannot be cut.
+DEFAULT_TIMEOUT: Final = _Default(30.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,19 +49,38 @@ class StepMark:
     name: str | None
     timeout: float | timedelta | None
     retry: Retry | None
+    #: The steps that it runs after, as they were given; None: every step written above it.
+    after: tuple[Any, ...] | None
     readonly: bool
     pivot: bool
+    repeatable: bool
     idempotent: bool
+    unknown_on: tuple[Any, ...]
+    known_on: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SagaOptions:
+    """What was said of a saga as a whole, and is inherited."""
+
+    timeout: float | timedelta | None = None
+    unknown_on: tuple[Any, ...] = ()
+    known_on: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class CompensationMark:
     """What was said of a compensation."""
 
-    step: str
+    #: The name of the step; or its function, until the class is made and it is known by which name it goes there.
+    step: Any
     timeout: float | timedelta | None
     retry: Retry
     if_unknown: Literal["call", "fail"]
+
+
+class Plain(staticmethod):  # type: ignore[type-arg]
+    """A plain function that is a step: ``saga.first(...)`` calls it without ``self``."""
 
 
 class Misplaced:
@@ -84,6 +125,21 @@ def mark_of(value: Any) -> StepMark | CompensationMark | None:
     """The mark on ``value``, also where a ``staticmethod``, a ``property`` or the like is wrapped around it."""
     found = getattr(_inner(value), MARK, None)
     return found if isinstance(found, StepMark | CompensationMark) else None
+
+
+def function_of(value: Any) -> Any:
+    """The function that was put into the class as a step; anything else as it is."""
+    return value.__func__ if isinstance(value, Plain) else value
+
+
+def is_same(value: Any, given: Any) -> bool:
+    """Whether ``value`` is ``given``, or the marked copy of it."""
+    ours, theirs = _inner(value), _inner(given)
+    return ours is theirs or (
+        isinstance(ours, types.FunctionType)
+        and isinstance(theirs, types.FunctionType)
+        and (ours.__code__, ours.__closure__) == (theirs.__code__, theirs.__closure__)
+    )
 
 
 def code_of(value: Any) -> CodeType | None:

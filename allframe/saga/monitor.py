@@ -52,7 +52,7 @@ class SagaMetadata:
     uncompensated: tuple[str, ...]
     #: Whether a person should look.
     attention: bool
-    #: For ``BLOCKED``: what it waits for. For a cancelled saga: why it was.
+    #: For ``BLOCKED``: what it waits for. For one whose step does not end: that. For a cancelled saga: why it was.
     reason: str | None
 
 
@@ -219,6 +219,12 @@ def metadata_of(saga_id: str, execution: Execution) -> SagaMetadata:
         running.append(nodes[execution.undoing].name)
     reason = execution.cancel.reason if execution.cancel and not execution.committed else None
     failed = None if cause is None else nodes[cause.step].name
+    if execution.expired is not None:
+        late = " Its pivot has succeeded, so it goes on." if execution.committed else ""
+        reason = f"Its timeout of {execution.expired.timeout:g} s passed.{late}"
+    if execution.overdue:
+        names = ", ".join(repr(nodes[step].name) for step in execution.overdue)
+        reason = f"Step {names} was to end, and is still running. Everything waits for it."
     if execution.blocked is not None:
         reason, failed = execution.blocked.reason, execution.blocked.step or failed
     assert execution.started is not None
@@ -234,7 +240,7 @@ def metadata_of(saga_id: str, execution: Execution) -> SagaMetadata:
         failed_step=failed,
         error=info_of(execution),
         uncompensated=execution.uncompensated,
-        attention=needs_attention(execution.status),
+        attention=execution.attention,
         reason=reason,
     )
 
@@ -254,12 +260,8 @@ def head_of(stream: str, execution: Execution, digest: bytes) -> Head:
         blocked=execution.blocked.kind if execution.blocked else None,
         epoch=execution.epoch,
         digest=digest,
-        attention=needs_attention(execution.status),
+        attention=execution.attention,
     )
-
-
-def needs_attention(status: SagaStatus) -> bool:
-    return status in (SagaStatus.FAILED, SagaStatus.BLOCKED)
 
 
 def _from_head(saga_id: str, head: Head, error: StoreFormatError) -> SagaMetadata:

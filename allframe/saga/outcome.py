@@ -12,6 +12,7 @@ from allframe.errors import (
     SagaBlocked,
     SagaCancelled,
     SagaError,
+    SagaTimedOut,
     StepFailed,
     StepOutputLost,
     StepRefused,
@@ -100,7 +101,11 @@ def _what_next(kind: str) -> str:
 def _rolled_back(saga_id: str, title: str, execution: Execution) -> SagaError:
     done = f"{_undone(execution)} Nothing is left of it."
     if execution.cause is None:
-        assert execution.cancel is not None
+        if execution.cancel is None:
+            assert execution.expired is not None
+            duration = execution.expired.timeout
+            text = f"{title} {saga_id!r} did not end within its timeout of {duration:g} s. {done}"
+            return SagaTimedOut(text, duration=duration, saga_id=saga_id)
         reason = execution.cancel.reason
         text = f"{title} {saga_id!r} was cancelled: {reason.rstrip('.')}. {done}"
         return SagaCancelled(text, reason=reason, saga_id=saga_id)
@@ -158,6 +163,8 @@ def _left_behind(saga_id: str, title: str, execution: Execution) -> SagaError:
 
 
 def _began(execution: Execution) -> str:
+    if execution.cause is None and execution.expired is not None:
+        return f"its timeout of {execution.expired.timeout:g} s passed"
     if execution.cause is None:
         return f"it was cancelled ({execution.cancel.reason})" if execution.cancel else "it failed"
     name = execution.plan.nodes[execution.cause.step].name

@@ -6,6 +6,7 @@ An `Event`, or a list of them, is stored by its own class and not by the annotat
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -47,6 +48,12 @@ def store_output(step: Step, value: Any) -> Stored:
     if value is None and step.output.annotation in (None, type(None)):
         return _NONE
     what = f"The output of step {step.attribute!r}"
+    if inspect.isawaitable(value):
+        if inspect.iscoroutine(value):
+            value.close()
+        raise PayloadError(
+            f"{what} is a {type(value).__qualname__}, which nobody awaits. Mark an `async def`, and await it there."
+        )
     if isinstance(value, Event):
         _check_type(step, value, what)
         data, loaded = _store_event(value)

@@ -10,7 +10,7 @@ import asyncio
 import math
 import traceback
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
@@ -19,8 +19,19 @@ import anyio
 from allframe.errors import ErrorInfo
 from allframe.saga.context import EffectUnknown, Refused
 from allframe.saga.silence import is_silence
+from allframe.saga.threads import Job
 
-__all__ = ["Attempt", "Left", "attempt", "describe", "is_refusal", "is_unknown", "natively_cancelled", "new_attempt"]
+__all__ = [
+    "Attempt",
+    "Left",
+    "attempt",
+    "attempt_on_thread",
+    "describe",
+    "is_refusal",
+    "is_unknown",
+    "natively_cancelled",
+    "new_attempt",
+]
 
 _MAX_MESSAGE = 8 << 10
 _MAX_TRACEBACK = 64 << 10
@@ -45,11 +56,20 @@ class Attempt:
     error: BaseException | None = None
     #: Whether its deadline had passed when it ended.
     overdue: bool = False
+    #: Whether the thread that it runs on was asked to end it.
+    asked_to_end: bool = False
+    #: Where it is waited for a thread that was asked to end.
+    patience: anyio.CancelScope = field(default_factory=lambda: anyio.CancelScope(shield=True))
 
     def cancel(self) -> None:
         """Cut it, for the saga was cancelled."""
-        self.cut = True
+        self.cut = self.asked_to_end = True
         self.scope.cancel()
+
+    def drop(self) -> None:
+        """Wait no longer for a thread that cannot be cut."""
+        self.asked_to_end = True
+        self.patience.cancel()
 
     @property
     def silenced(self) -> bool:
@@ -80,7 +100,42 @@ async def attempt(call: Callable[[], Awaitable[Any]], this: Attempt, dropping: C
         if dropping() or (isinstance(error, anyio.get_cancelled_exc_class()) and natively_cancelled()):
             raise Left from error
         this.error = error
-    if dropping():
+    _settle(this, dropping)
+
+
+async def attempt_on_thread(start: Callable[[], Job], this: Attempt, dropping: Callable[[], bool]) -> None:
+    """Wait for the call that ``start()`` begins on a thread, and note in ``this`` how it ended.
+
+    A thread cannot be cut: when its time is over it is asked to end, and waited for all the same.
+
+    Raises:
+        Left, KeyboardInterrupt: as `attempt`. The thread may go on.
+    """
+    try:
+        job = start()
+    except Exception as error:  # noqa: BLE001 - there is no thread to be had: it never began
+        this.error = error
+        return
+    try:
+        with this.scope:
+            await job.done.wait()
+        if not job.done.is_set():
+            this.asked_to_end = True
+            with this.patience:
+                await job.done.wait()
+    except anyio.get_cancelled_exc_class() as error:
+        this.asked_to_end = True
+        raise Left from error
+    if job.error is not None:
+        if interrupt := _find(job.error, KeyboardInterrupt):
+            raise interrupt from None
+        this.error = job.error
+    _settle(this, dropping, ended=job.done.is_set())
+    this.value, this.returned = job.value, job.error is None
+
+
+def _settle(this: Attempt, dropping: Callable[[], bool], *, ended: bool = True) -> None:
+    if dropping() or not ended:
         raise Left
     # A step that never yields is not cut by its deadline, and one that swallows the cancellation returns all the same.
     this.overdue = anyio.current_time() >= this.scope.deadline or (this.scope.cancel_called and not this.cut)
@@ -94,11 +149,18 @@ def natively_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-def is_unknown(error: BaseException) -> bool:
-    """Whether an attempt that raised ``error``, on its own, may have taken effect."""
+def is_unknown(
+    error: BaseException,
+    *,
+    unknown_on: tuple[type[Exception], ...] = (),
+    known_on: tuple[type[Exception], ...] = (),
+) -> bool:
+    """Whether an attempt that raised ``error``, on its own, may have taken effect. The options are those of `is_silence`."""
     if is_refusal(error):
         return False
-    return any(_is_loud_silence(member) for member in _members(error)) or is_silence(error)
+    if any(_is_loud_silence(member) for member in _members(error)):
+        return True
+    return is_silence(error, unknown_on=unknown_on, known_on=known_on)
 
 
 def is_refusal(error: BaseException) -> bool:

@@ -25,6 +25,7 @@ from allframe.saga.context import UnknownReason
 __all__ = [
     "BlockedKind",
     "CancelRequested",
+    "DeadlinePassed",
     "Form",
     "Intent",
     "Record",
@@ -42,6 +43,7 @@ __all__ = [
     "StepNotBegun",
     "StepNotCompensated",
     "StepOutputLost",
+    "StepStillRunning",
     "StepSucceeded",
     "StepUnknown",
     "decode",
@@ -82,6 +84,8 @@ class SagaStarted(Intent):
     #: JSON of the saga's fields.
     input: bytes
     epoch: int
+    #: When its timeout passes, if it has one.
+    deadline: int | None = None
     #: The steps are part of the input, and no class is stored under ``saga``: a `SagaDefinition`.
     built: bool = False
 
@@ -175,6 +179,17 @@ class StepNotBegun(Intent):
     attempt: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepStillRunning:
+    """An attempt was to end, for its deadline passed or it was cut, and does not: everything waits for it."""
+
+    type: ClassVar[str] = "$saga.step_still_running"
+    step: str
+    attempt: int
+    #: It is the compensation that does not end.
+    compensation: bool = False
+
+
 # --- the rollback ----------------------------------------------------------------------------------------------------
 
 
@@ -185,6 +200,15 @@ class CancelRequested:
     type: ClassVar[str] = "$saga.cancel_requested"
     reason: str
     actor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadlinePassed(Intent):
+    """The saga's own timeout has passed: it is undone, unless it can only go forward."""
+
+    type: ClassVar[str] = "$saga.deadline_passed"
+    #: The seconds that it had.
+    timeout: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -284,7 +308,9 @@ Record: TypeAlias = (
     | StepFailed
     | StepUnknown
     | StepNotBegun
+    | StepStillRunning
     | CancelRequested
+    | DeadlinePassed
     | RollbackBegun
     | StepCompensated
     | StepNotCompensated

@@ -39,6 +39,8 @@ from allframe.saga.records import (
 )
 from allframe.saga.recovery import CannotLoad, load
 from allframe.saga.running import RunningSaga, digest_of, started_by
+from allframe.saga.threads import Threads
+from allframe.saga.timers import Timers
 from allframe.saga.turns import Turns
 from allframe.saga.verbs import Verbs
 
@@ -77,7 +79,10 @@ class Registry:
         self._ephemeral = ephemeral
         self._clean = True
         self._claimed = False
+        self.threads = Threads(backend.hold)
         self._keeper = Keeper(grace, self._wind_up, self._dropped, self._broken, self._fail_all)
+
+        self.timers = Timers(self._keeper.accompany)
 
     # --- entering and leaving ----------------------------------------------------------------------------------------
 
@@ -99,6 +104,7 @@ class Registry:
         try:
             await self._keeper.leave(error)
         finally:
+            self.threads.close()
             if self._claimed:
                 with anyio.CancelScope(shield=True):
                     await self.backend.release()
@@ -133,6 +139,8 @@ class Registry:
     def _dropped(self) -> None:
         for entry in self.entries.values():
             saga = entry.running
+            if saga is not None:
+                saga.drop()
             if saga is not None and saga.busy_with:
                 logger.warning(
                     "saga %s: step %s did not end in time and is dropped; what it did is found out at the next opening",
@@ -214,7 +222,7 @@ class Registry:
         self.check_open(saga_id)
         saga_id = saga_id or str(uuid.UUID(bytes=new_id()))
         running = RunningSaga(saga_id, saga, graph, self, Execution(graph.plan), digest_of(data))
-        started = started_by(graph, data, self.epoch)
+        started = started_by(graph, data, self.epoch, to_microseconds(self.clock.now()))
         entry = self.entries[saga_id] = Entry(saga_id, running, started, asked=True)
         if self.turns.is_free:
             self.turns.take(entry)

@@ -5,10 +5,15 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
 
 from allframe.saga.context import Refused
 
 __all__ = ["Retry"]
+
+#: The longest wait that an exception can ask for, in seconds.
+LONGEST_ASKED: Final = 86_400.0
 
 
 @dataclass(frozen=True)
@@ -16,8 +21,9 @@ class Retry:
     """How often to try, how long to wait in between, and after which errors.
 
     The wait after attempt *n* is ``wait * factor ** (n - 1)`` seconds, at most ``max_wait``, and then up to ``jitter``
-    (a share of it, 0 to 1) more or less, so that many sagas do not knock together. The wait is not part of a step's
-    timeout. It is recorded before it begins, and survives a crash.
+    (a share of it, 0 to 1) more or less, so that many sagas do not knock together. An exception with an attribute
+    ``retry_after``, seconds or a ``timedelta``, is waited for at least so long, also beyond ``max_wait``, and at most a
+    day. The wait is not part of a step's timeout. It is recorded before it begins, and survives a crash.
     """
 
     #: How many attempts in all, from 1.
@@ -39,18 +45,14 @@ class Retry:
         """Whether an attempt that ended with ``error`` may be followed by another. ``Refused`` never is."""
         return isinstance(error, self.on) and not isinstance(error, self.give_up_on) and not isinstance(error, Refused)
 
-    def delay(self, attempt: int) -> float:
-        """Seconds to wait after ``attempt`` (from 1) ended."""
+    def delay(self, attempt: int, error: BaseException | None = None) -> float:
+        """Seconds to wait after ``attempt`` (from 1) ended; at least the ``retry_after`` of ``error``, if it has one."""
         try:
             delay = min(self.wait * self.factor ** (attempt - 1), self.max_wait)
         except OverflowError:
             delay = self.max_wait
-        return delay * (1 + self.jitter * random.uniform(-1, 1))  # noqa: S311 - spreads load, keeps no secret
-
-    @property
-    def longest(self) -> float:
-        """The longest wait that there can be, in seconds."""
-        return self.max_wait * (1 + self.jitter)
+        delay *= 1 + self.jitter * random.uniform(-1, 1)  # noqa: S311 - spreads load, keeps no secret
+        return max(delay, _asked_for(error))
 
     def problems(self) -> list[str]:
         """What makes no sense in it, for the rule AF109."""
@@ -74,6 +76,18 @@ class Retry:
             if not all(isinstance(kind, type) and issubclass(kind, Exception) for kind in kinds):
                 problems.append(f"{name} is {getattr(self, name)!r}; expected exception classes below Exception")
         return problems
+
+
+def _asked_for(error: BaseException | None) -> float:
+    """The seconds that an exception asks to wait, in its ``retry_after``; 0 if it does not, or makes no sense."""
+    try:
+        asked = getattr(error, "retry_after", None)
+    except Exception:  # noqa: BLE001 - a stranger's property
+        return 0.0
+    asked = asked.total_seconds() if isinstance(asked, timedelta) else asked
+    if not isinstance(asked, int | float) or isinstance(asked, bool) or asked != asked:
+        return 0.0
+    return float(min(max(asked, 0), LONGEST_ASKED))
 
 
 def is_number(value: object) -> bool:

@@ -13,15 +13,15 @@ import functools
 import inspect
 import math
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
 from pydantic import BaseModel
 
 from allframe.errors import Problem
-from allframe.saga.definition import Declared, Definition
-from allframe.saga.marks import CompensationMark, Misplaced
+from allframe.saga.definition import Declared, Definition, Nameless
+from allframe.saga.marks import CompensationMark, Misplaced, SagaOptions, StepMark
 from allframe.saga.retry import Retry, is_number
 
 __all__ = ["NAME_RULE", "RULES", "check_structure", "is_name"]
@@ -31,11 +31,11 @@ RULES: Final[dict[str, str]] = {
     "AF101": "@compensates names a step that does not exist",
     "AF102": "one step has two compensations",
     "AF103": "a step or compensation is assigned twice in one body",
-    "AF104": "a step that others follow cannot be undone",
+    "AF104": "a step that others follow, or run beside, cannot be undone",
     "AF105": "nothing can fill a parameter",
     "AF106": "a parameter takes the output of a step that does not run before it",
     "AF107": "a parameter cannot be what the step returns",
-    "AF108": "a step comes after one that is not there",
+    "AF108": "after= names an unknown step, or closes a cycle",
     "AF109": "a timeout, a retry or an option makes no sense",
     "AF110": "an input or output type cannot be stored as JSON",
     "AF111": "a saga has no steps",
@@ -44,23 +44,23 @@ RULES: Final[dict[str, str]] = {
     "AF114": "a field and a step share a name, or a readonly step is compensated",
     "AF115": "a field, step or compensation hides an attribute that every saga has",
     "AF116": "a compensation demands an output that may not be there",
+    "AF117": "@compensates names a function that has two names in the body",
     "AF118": "an event's name, version or stream makes no sense",
     "AF119": "a saga's name or version makes no sense, or two sagas share them",
 }
 
-_ASYNC_FLAGS = inspect.CO_COROUTINE | inspect.CO_ITERABLE_COROUTINE
-
 
 def check_structure(definition: Definition) -> list[Problem]:
     """The problems that can be seen without resolving an annotation."""
-    return [problem for rule in _STRUCTURE for problem in rule(definition)]
+    rules = _STRUCTURE if definition.abstract else (*_STRUCTURE, *_WHOLE)
+    return sorted((problem for rule in rules for problem in rule(definition)), key=lambda problem: problem.rule)
 
 
 def _has_steps(definition: Definition) -> Iterator[Problem]:
     if not definition.steps:
         yield Problem(
             "AF111",
-            "It has no steps, so running it would do nothing. Mark at least one async method with @step.",
+            "It has no steps, so running it would do nothing. Mark at least one method with @step.",
             definition.where,
         )
 
@@ -95,6 +95,9 @@ def is_name(name: object) -> bool:
 def _compensations_have_steps(definition: Definition) -> Iterator[Problem]:
     names = [step.attribute for step in definition.steps]
     for undo in definition.compensations:
+        if isinstance(undo.mark.step, Nameless):
+            yield _nameless(undo, undo.mark.step, names)
+            continue
         if undo.mark.step in names or not undo.mark.step:  # without any name it is AF113
             continue
         near = difflib.get_close_matches(str(undo.mark.step), names, n=1)
@@ -107,11 +110,25 @@ def _compensations_have_steps(definition: Definition) -> Iterator[Problem]:
         )
 
 
+def _nameless(undo: Declared[CompensationMark], given: Nameless, steps: Sequence[str]) -> Problem:
+    if given.names:
+        text = (
+            f"{undo.attribute!r} compensates the function {given.function!r}, which is {len(given.names)} steps here: "
+            f'{", ".join(given.names)}. Say which: @compensates("{given.names[0]}").'
+        )
+        return Problem("AF117", text, undo.where)
+    text = (
+        f"{undo.attribute!r} compensates the function {given.function!r}, which is no step here. The steps are: "
+        f"{', '.join(steps) or 'none'}. Make it one, such as `{given.function} = {given.function}`, or name one of them."
+    )
+    return Problem("AF101", text, undo.where)
+
+
 def _one_compensation_a_step(definition: Definition) -> Iterator[Problem]:
-    first: dict[str, str] = {}
+    first: dict[Any, str] = {}
     for undo in definition.compensations:
         before = first.setdefault(undo.mark.step, undo.attribute)
-        if before != undo.attribute and undo.mark.step:
+        if before != undo.attribute and undo.mark.step and not isinstance(undo.mark.step, Nameless):
             yield Problem(
                 "AF102",
                 f"{before!r} and {undo.attribute!r} both compensate {undo.mark.step!r}. A step is undone once: keep one "
@@ -130,30 +147,77 @@ def _assigned_once(definition: Definition) -> Iterator[Problem]:
 
 
 def _every_effect_can_be_undone(definition: Definition) -> Iterator[Problem]:
-    if any(not undo.mark.step for undo in definition.compensations):
+    if any(not undo.mark.step or isinstance(undo.mark.step, Nameless) for undo in definition.compensations):
         return  # it says no step's name (AF113), and may be the one that is missing
-    pivot = definition.pivot
+    if definition.order.cycle:
+        return  # nobody knows what comes after what
+    pivot, order = definition.pivot, definition.order
     for i, step in enumerate(definition.steps):
         reversible = step.mark.readonly or definition.compensation_of(step.attribute) is not None
-        if not reversible and (pivot is None or i < pivot):
-            later = ", ".join(later.attribute for later in definition.steps[i + 1 :])
+        if not reversible and (pivot is None or not (i == pivot or order.precedes(pivot, i))):
+            others = [
+                (j, other.attribute) for j, other in enumerate(definition.steps) if i != j and not order.precedes(j, i)
+            ]
+            after = [name for j, name in others if order.precedes(i, j)]
+            beside = [name for j, name in others if not order.precedes(i, j)]
+            can_fail = " and ".join(
+                [
+                    f"{', '.join(names)} can fail {where} it"
+                    for names, where in ((after, "after"), (beside, "beside"))
+                    if names
+                ]
+            )
             yield Problem(
                 "AF104",
-                f"{step.attribute!r} has no compensation, and {later} can fail after it: its effect would be left "
+                f"{step.attribute!r} has no compensation, and {can_fail}: its effect would be left "
                 f'behind. Write @compensates("{step.attribute}"), or mark it readonly=True if it has no effect, or '
                 "pivot=True if the saga must only go forward after it.",
                 step.where,
             )
 
 
+def _order_makes_sense(definition: Definition) -> Iterator[Problem]:
+    names = [step.attribute for step in definition.steps]
+    for step in definition.steps:
+        for name in step.mark.after or ():
+            if name in names:
+                continue
+            near = difflib.get_close_matches(str(name), names, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            others = ", ".join(other for other in names if other != step.attribute)
+            yield Problem(
+                "AF108",
+                f"{step.attribute!r} runs after {name!r}, but there is no such step. Expected names of other steps: "
+                f"{others or 'there is none'}; or after=() to begin at once.{hint}",
+                step.where,
+            )
+    if cycle := definition.order.cycle:
+        yield Problem("AF108", _circle(definition, cycle), definition.steps[cycle[0]].where)
+
+
+def _circle(definition: Definition, cycle: Sequence[int]) -> str:
+    steps = [definition.steps[i] for i in cycle]
+    if len(steps) == 1:
+        return f"{steps[0].attribute!r} runs after itself. Name other steps in its after=."
+    links = [
+        f"{step.attribute!r} after {other.attribute!r}"
+        + ("" if step.mark.after is not None else " (it has no after=, and stands below it)")
+        for step, other in zip(steps, [*steps[1:], steps[0]], strict=True)
+    ]
+    return f"These steps wait for each other: {', '.join(links)}. Change an after=, or move a step."
+
+
 def _options_make_sense(definition: Definition) -> Iterator[Problem]:
+    options = definition.options
+    for text in (*_unlimited(options.timeout), *_no_errors(options)):
+        yield Problem("AF109", f"The saga has {text}", definition.where)
+    for step in definition.steps:
+        for text in _no_errors(step.mark):
+            yield Problem("AF109", f"{step.attribute!r} has {text}", step.where)
     for declared in definition.functions:
         mark = declared.mark
-        timeout = mark.timeout
-        value = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
-        if value is not None and (not is_number(value) or not 0 < value < math.inf):
-            text = f"{declared.attribute!r} has timeout={timeout!r}. Expected seconds above 0, or None for no limit."
-            yield Problem("AF109", text, declared.where)
+        for text in _unlimited(mark.timeout):
+            yield Problem("AF109", f"{declared.attribute!r} has {text}", declared.where)
         if isinstance(mark.retry, Retry):
             for problem in mark.retry.problems():
                 yield Problem("AF109", f"{declared.attribute!r} has a Retry whose {problem}.", declared.where)
@@ -166,6 +230,19 @@ def _options_make_sense(definition: Definition) -> Iterator[Problem]:
             yield Problem("AF109", text, undo.where)
 
 
+def _unlimited(timeout: Any) -> Iterator[str]:
+    value = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+    if value is not None and (not is_number(value) or not 0 < value < math.inf):
+        yield f"timeout={timeout!r}. Expected seconds above 0, or None for no limit."
+
+
+def _no_errors(said: SagaOptions | StepMark) -> Iterator[str]:
+    for name in ("unknown_on", "known_on"):
+        for kind in getattr(said, name):
+            if not (isinstance(kind, type) and issubclass(kind, Exception)):
+                yield f"{name}={kind!r}. Expected exception classes below Exception, one or a tuple of them."
+
+
 def _one_pivot(definition: Definition) -> Iterator[Problem]:
     marked = [step for step in definition.steps if step.mark.pivot]
     for step in marked[1:]:
@@ -175,10 +252,19 @@ def _one_pivot(definition: Definition) -> Iterator[Problem]:
             "return: keep the first that cannot be undone.",
             step.where,
         )
-    if not marked:
+    if not marked or definition.order.cycle:
         return
-    start = definition.steps.index(marked[0])
-    for i, step in enumerate(definition.steps[start:], start):
+    start, order = definition.steps.index(marked[0]), definition.order
+    for i, step in enumerate(definition.steps):
+        if order.beside(start, i) and not step.mark.pivot:
+            yield Problem(
+                "AF112",
+                f"{step.attribute!r} runs beside the pivot {marked[0].attribute!r}: when the pivot succeeds, nobody knows "
+                f"whether {step.attribute!r} can still fail. Let one of them wait for the other by after=.",
+                step.where,
+            )
+        if i != start and not order.precedes(start, i):
+            continue
         undo = definition.compensation_of(step.attribute)
         if undo is not None:
             place = "is the pivot" if i == start else f"comes after the pivot {marked[0].attribute!r}"
@@ -188,7 +274,7 @@ def _one_pivot(definition: Definition) -> Iterator[Problem]:
                 "Remove the compensation, or move the pivot.",
                 undo.where,
             )
-        if i > start and step.mark.retry is None:
+        if i != start and step.mark.retry is None:
             yield Problem(
                 "AF112",
                 f"{step.attribute!r} comes after the pivot {marked[0].attribute!r} and has no retry: the saga can only go "
@@ -197,7 +283,7 @@ def _one_pivot(definition: Definition) -> Iterator[Problem]:
             )
 
 
-def _steps_are_async_methods(definition: Definition) -> Iterator[Problem]:
+def _steps_are_functions(definition: Definition) -> Iterator[Problem]:
     for declared in definition.functions:
         for text in _misshapen(declared):
             yield Problem("AF113", f"{declared.attribute!r} {text}", declared.where)
@@ -209,16 +295,16 @@ def _misshapen(declared: Declared[Any]) -> Iterator[str]:
     if isinstance(value, Misplaced) and value.text:
         yield value.text
     elif isinstance(thing, staticmethod | classmethod):
-        yield f"is a {type(thing).__name__}. Make it an ordinary method: a step works on its saga's input."
+        yield f"is a {type(thing).__name__}. Make it an ordinary method, or mark a plain function and assign it here."
     elif isinstance(thing, functools.partial | types.MethodType):
         kind = "partial" if isinstance(thing, functools.partial) else "bound method"
-        yield f"is a {kind}. Write an async method that calls it."
+        yield f"is a {kind}. Write a method that calls it."
     elif not isinstance(thing, types.FunctionType):
-        yield f"is {type(thing).__qualname__} {thing!r}. Expected an async method."
+        yield f"is {type(thing).__qualname__} {thing!r}. Expected a method or a function."
     elif inspect.isasyncgenfunction(thing) or inspect.isgeneratorfunction(thing):
         yield "is a generator. A step gives one value: return it instead of yielding."
-    elif not thing.__code__.co_flags & _ASYNC_FLAGS:
-        yield "is not async. Write `async def`."
+    elif not declared.is_async and inspect.iscoroutinefunction(inspect.unwrap(thing)):
+        yield "is async, and the decorator below its mark is not: nobody would await it. Make its wrapper `async def`."
     else:
         yield from _misshapen_parameters(declared)
 
@@ -226,9 +312,7 @@ def _misshapen(declared: Declared[Any]) -> Iterator[str]:
 def _misshapen_parameters(declared: Declared[Any]) -> Iterator[str]:
     assert declared.signature is not None
     parameters = list(declared.signature.parameters.values())
-    if not parameters or parameters[0].name != "self":
-        yield "has no first parameter `self`. A step is a method of its saga."
-    for parameter in parameters[1:]:
+    for parameter in parameters if declared.is_plain else parameters[1:]:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             stars = "*" if parameter.kind is parameter.VAR_POSITIONAL else "**"
             yield f"takes {stars}{parameter.name}, which nothing can fill. Name what it needs."
@@ -264,16 +348,21 @@ def _nothing_is_hidden(definition: Definition) -> Iterator[Problem]:
             yield Problem("AF115", text, declared.where)
 
 
-_STRUCTURE: tuple[Callable[[Definition], Iterator[Problem]], ...] = (
+#: What holds of a whole saga, and not of a base for others, which may lack steps and compensations.
+_WHOLE: tuple[Callable[[Definition], Iterator[Problem]], ...] = (
     _has_steps,
-    _name_and_version,
     _compensations_have_steps,
+    _order_makes_sense,
+    _every_effect_can_be_undone,
+    _one_pivot,
+)
+
+_STRUCTURE: tuple[Callable[[Definition], Iterator[Problem]], ...] = (
+    _name_and_version,
     _one_compensation_a_step,
     _assigned_once,
-    _every_effect_can_be_undone,
     _options_make_sense,
-    _one_pivot,
-    _steps_are_async_methods,
+    _steps_are_functions,
     _names_are_distinct,
     _nothing_is_hidden,
 )

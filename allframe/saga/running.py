@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable
+import logging
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 import anyio
 
@@ -26,29 +30,36 @@ from allframe.payload import canonical
 from allframe.saga.context import StepContext, idempotency_key
 from allframe.saga.engine import Engine, persist
 from allframe.saga.execution import RUNNING, Compensate, Execution, Move, Phase, Run, SagaStatus
-from allframe.saga.graph import Parameter, SagaGraph, Source
+from allframe.saga.graph import Compensation, Parameter, SagaGraph, Source, Step
 from allframe.saga.judge import Ended, judge_compensation, judge_step
 from allframe.saga.monitor import head_of
 from allframe.saga.outputs import load_output
-from allframe.saga.perform import Attempt, attempt, new_attempt
+from allframe.saga.perform import Attempt, attempt, attempt_on_thread, new_attempt
 from allframe.saga.records import (
     SCHEMA_VERSION,
     CancelRequested,
+    DeadlinePassed,
     Record,
     RetryRequested,
     SagaStarted,
     StepFailed,
     StepNotBegun,
     StepNotCompensated,
+    StepStillRunning,
     StepSucceeded,
     StepUnknown,
     definition_stream,
     encode,
     saga_stream,
 )
-from allframe.saga.retry import Retry
+from allframe.saga.timers import Ticket
 
 __all__ = ["RunningSaga", "digest_of", "started_by"]
+
+logger = logging.getLogger("allframe")
+
+#: So many seconds after it should have ended, an attempt that has not draws attention.
+_LENIENCE: Final = 1.0
 
 
 @dataclass(slots=True, eq=False)
@@ -72,7 +83,9 @@ class RunningSaga:
     # Without contention, taking the lock need not let other tasks run: the commit under it does.
     _lock: anyio.Lock = field(default_factory=lambda: anyio.Lock(fast_acquire=True))
     _attempts: dict[int, Attempt] = field(default_factory=dict)
-    _alarms: set[anyio.Event] = field(default_factory=set)
+    _tickets: dict[int, Ticket] = field(default_factory=dict)
+    _waits: set[anyio.CancelScope] = field(default_factory=set)
+    _deadline: Ticket | None = None
     _shown: tuple[Any, ...] = ()
 
     # --- what happens to it ------------------------------------------------------------------------------------------
@@ -93,14 +106,21 @@ class RunningSaga:
             else:
                 records, moves = self.execution.decide(started, now)
             await self._write(records, now, first=True)
+            self._await_deadline(now)
         return moves
 
     async def go_on(self, record: Record | None) -> list[Move]:
         """Write ``record``, if there is one, and what follows from it; returns what to do next."""
         async with self._lock:
             now = self._now()
+            before: list[Record] = []
+            if record is not None and self.execution.expires_with(record, now):
+                before.append(record)
+                self.execution.apply(record, now)
+                record = self._deadline_passed()
             records, moves = self.execution.decide(record, now, leaving=self.engine.leaving)
-            await self._write(records, now)
+            await self._write([*before, *records], now)
+            self._await_deadline(now)
         return moves
 
     async def follow(self, moves: list[Move]) -> None:
@@ -130,10 +150,7 @@ class RunningSaga:
                 CancelRequested(reason=reason, actor=actor), now, leaving=self.engine.leaving
             )
             await self._write(records, now)
-            for step in execution.running:
-                if step not in self.graph.plan.forward_only and step in self._attempts:
-                    self._attempts[step].cancel()
-            self.wake()
+            self._cut()
         return moves
 
     async def retry_failed(self, reason: str, actor: str) -> list[Move]:
@@ -159,6 +176,7 @@ class RunningSaga:
                 RetryRequested(reason=reason, actor=actor), now, leaving=self.engine.leaving
             )
             await self._write(records, now)
+            self._await_deadline(now)
         return moves
 
     def values(self) -> dict[str, Any]:
@@ -168,18 +186,70 @@ class RunningSaga:
         return {self.graph.steps[i].attribute: self._output(i) for i in done}
 
     def wake(self) -> None:
-        """Look again whoever waits to try again: the saga was cancelled, or the orchestrator leaves."""
-        for alarm in self._alarms:
-            alarm.set()
+        """Let whoever waits, to try again or for a thread, look again: the saga turned back, or the orchestrator leaves."""
+        for wait in self._waits:
+            wait.cancel()
+
+    def drop(self) -> None:
+        """Wait for nothing any more."""
+        for this in self._attempts.values():
+            this.drop()
+
+    def _cut(self) -> None:
+        """Cut what runs and may be undone."""
+        for step in self.execution.running:
+            if step not in self.graph.plan.forward_only and step in self._attempts:
+                self._attempts[step].cancel()
+                self._watch(step, anyio.current_time())
+        self.wake()
 
     @property
     def busy_with(self) -> str:
         """The steps being performed or undone, as text; empty for none."""
         return ", ".join(self.graph.steps[step].name for step in self._attempts)
 
+    # --- the saga's own deadline -----------------------------------------------------------------------------------
+
+    def _await_deadline(self, now: int) -> None:
+        """Have the saga's timeout noticed, if it has one that is still to pass."""
+        execution = self.execution
+        started = execution.started
+        if started is None or started.deadline is None or execution.expired is not None:
+            return
+        if self._deadline is None and execution.status in RUNNING:
+            # Wall time: a clock that was set back must not make it longer than it ever was.
+            left = min(started.deadline - now, started.deadline - execution.started_at) / 1e6
+            tell = partial(self.engine.spawn, self.id, self._expire)
+            self._deadline = self.engine.timers.call_at(anyio.current_time() + left, tell)
+
+    async def _expire(self) -> None:
+        """Record that the saga's timeout has passed, and cut what runs, unless it can only go forward."""
+        async with self._lock:
+            self._deadline = None
+            execution = self.execution
+            if execution.status not in RUNNING or execution.turning_back or self.engine.leaving:
+                return
+            now = self._now()
+            records, moves = execution.decide(self._deadline_passed(), now)
+            await self._write(records, now)
+            if not execution.committed:
+                self._cut()
+        await self.follow(moves)
+
+    def _deadline_passed(self) -> DeadlinePassed:
+        started = self.execution.started
+        assert started is not None
+        assert started.deadline is not None
+        return DeadlinePassed(timeout=(started.deadline - self.execution.started_at) / 1e6)
+
     def _check_cancel(self) -> None:
         execution = self.execution
         pivot = self.graph.plan.pivot
+        if execution.expired is not None and execution.turning_back:
+            raise OperationRefused(
+                f"Saga {self.id!r} cannot be cancelled: its timeout has passed, and it is being undone already.",
+                saga_id=self.id,
+            )
         if execution.status not in (SagaStatus.NOT_STARTED, SagaStatus.EXECUTING, SagaStatus.BLOCKED):
             raise OperationRefused(
                 f"Saga {self.id!r} is {execution.status}, and only one that has not begun its rollback can be cancelled.",
@@ -208,33 +278,59 @@ class RunningSaga:
 
         if move.at is not None and not is_off():
             await self._wait(move)
-        if not forward:
-            return None if is_off() else await self._compensate(move.step)
-        if is_off():
-            return Ended(StepNotBegun(step=self._name(move.step), attempt=self.execution.steps[move.step].attempts))
-        return await self._run(move.step)
+        part = self._part(move)
+        slot: object = None if part.is_async or is_off() else await self._slot()
+        try:
+            if not forward:
+                return None if is_off() else await self._compensate(move.step)
+            if is_off():
+                return Ended(StepNotBegun(step=self._name(move.step), attempt=self.execution.steps[move.step].attempts))
+            return await self._run(move.step)
+        finally:
+            if slot is not None:
+                self.engine.threads.limiter.release_on_behalf_of(slot)
+
+    def _part(self, move: Run | Compensate) -> Step | Compensation:
+        step = self.graph.steps[move.step]
+        if isinstance(move, Run):
+            return step
+        assert step.compensation is not None
+        return step.compensation
 
     async def _wait(self, move: Run | Compensate) -> None:
         """Sleep until the move is due, or until something changes."""
         assert move.at is not None
-        step = self.graph.steps[move.step]
-        part = step if isinstance(move, Run) else step.compensation
+        state = self.execution.steps[move.step]
         # What was stored is wall time, and a clock that was set back must not make a second last a day.
-        longest = ((part and part.retry) or Retry()).longest
-        alarm = anyio.Event()
-        self._alarms.add(alarm)
-        try:
-            with anyio.move_on_after(min((move.at - self._now()) / 1e6, longest)):
-                await alarm.wait()
-        finally:
-            self._alarms.discard(alarm)
+        longest = state.wait if isinstance(move, Run) else state.undo_wait
+        with self._waiting() as wait:
+            wait.deadline = anyio.current_time() + min(move.at - self._now(), longest) / 1e6
+            await anyio.sleep_forever()
+
+    async def _slot(self) -> object | None:
+        """A thread's place, when one is free; None if something changed before that."""
+        slot, found = object(), False
+        with self._waiting():
+            await self.engine.threads.limiter.acquire_on_behalf_of(slot)
+            found = True
+        return slot if found else None
+
+    @contextmanager
+    def _waiting(self) -> Iterator[anyio.CancelScope]:
+        """A wait that `wake` ends."""
+        with anyio.CancelScope() as scope:
+            self._waits.add(scope)
+            try:
+                yield scope
+            finally:
+                self._waits.discard(scope)
 
     async def _run(self, index: int) -> Ended:
         step = self.graph.steps[index]
         state = self.execution.steps[index]
         this = new_attempt(step.timeout)
-        context = self._context(index, state.attempts, "do", this)
-        await self._call(index, step.function, step.parameters, context, this)
+        context = self._context(index, state.attempts, step, this)
+        await self._call(index, step, context, this)
         return judge_step(step, context, this, self._now())
 
     async def _compensate(self, index: int) -> Ended:
@@ -242,44 +338,72 @@ class RunningSaga:
         assert undo is not None
         state = self.execution.steps[index]
         this = new_attempt(undo.timeout)
-        context = self._context(index, state.undo_attempts, "undo", this)
+        context = self._context(index, state.undo_attempts, undo, this)
         context.outcome = self._output(index)
-        await self._call(index, undo.function, undo.parameters, context, this)
+        await self._call(index, undo, context, this)
         return judge_compensation(undo, context, this, self._now())
 
-    async def _call(
-        self,
-        index: int,
-        function: Callable[..., Any],
-        parameters: tuple[Parameter, ...],
-        context: StepContext,
-        this: Attempt,
-    ) -> None:
-        arguments = self._arguments(parameters, context)
+    async def _call(self, index: int, part: Step | Compensation, context: StepContext, this: Attempt) -> None:
+        arguments = self._arguments(part.parameters, context)
+        positional = (self.graph.self_of(self.saga, index),) if part.is_method else ()
+        call = partial(part.function, *positional, **arguments)
         self._attempts[index] = this
+        if this.timeout is not None:
+            self._watch(index, this.scope.deadline)
         try:
-            itself = self.graph.self_of(self.saga, index)
-            await attempt(lambda: function(itself, **arguments), this, lambda: self.engine.dropping)
+            if part.is_async:
+                await attempt(call, this, lambda: self.engine.dropping)
+            else:
+                start = partial(self.engine.threads.start, call)
+                await attempt_on_thread(start, this, lambda: self.engine.dropping)
         finally:
             del self._attempts[index]
+            if index in self._tickets:
+                self.engine.timers.take_back(self._tickets.pop(index))
 
-    def _context(self, index: int, number: int, direction: str, this: Attempt) -> StepContext:
+    def _watch(self, index: int, deadline: float) -> None:
+        """Have it told if the attempt has not ended soon after ``deadline``."""
+        # Rounded, so that one waking is for many: nearly all of them have long ended by then.
+        when = math.ceil((deadline + _LENIENCE) * 10) / 10
+        if index in self._tickets:
+            self.engine.timers.take_back(self._tickets.pop(index))
+        tell = partial(self.engine.spawn, self.id, self._tell_overdue, index, self._attempts[index])
+        self._tickets[index] = self.engine.timers.call_at(when, tell)
+
+    async def _tell_overdue(self, index: int, this: Attempt) -> None:
+        """Record that an attempt was to end, and does not."""
+        async with self._lock:
+            if self._attempts.get(index) is not this or self.engine.leaving:
+                return
+            undoing = self.execution.undoing == index
+            state = self.execution.steps[index]
+            number = state.undo_attempts if undoing else state.attempts
+            record = StepStillRunning(step=self._name(index), attempt=number, compensation=undoing)
+            logger.warning("saga %s: step %s was to end, and is still running", self.id, record.step)
+            now = self._now()
+            records, _ = self.execution.decide(record, now)
+            await self._write(records, now)
+
+    def _context(self, index: int, number: int, part: Step | Compensation, this: Attempt) -> StepContext:
         name = self._name(index)
         forward_key = idempotency_key(self.id, name, "do")
         return StepContext(
             saga_id=self.id,
             step=name,
             attempt=number,
-            idempotency_key=forward_key if direction == "do" else idempotency_key(self.id, name, direction),
+            idempotency_key=forward_key if isinstance(part, Step) else idempotency_key(self.id, name, "undo"),
             forward_key=forward_key,
             deadline=None if this.timeout is None else this.scope.deadline,
             fencing_token=self.engine.epoch,
+            _is_cancelled=(lambda: this.scope.cancel_called) if part.is_async else (lambda: this.asked_to_end),
         )
 
     def _arguments(self, parameters: tuple[Parameter, ...], context: StepContext) -> dict[str, Any]:
         arguments: dict[str, Any] = {}
         for parameter in parameters:
             match parameter.source:
+                case Source.FIELD:
+                    arguments[parameter.name] = getattr(self.saga, parameter.name)
                 case Source.OUTPUT:
                     arguments[parameter.name] = self._output(parameter.step)
                 case Source.CONTEXT:
@@ -306,7 +430,7 @@ class RunningSaga:
             execution, record, now = self.execution, ended.record, self._now()
             if ended.retry is not None:
                 assert isinstance(record, StepFailed | StepUnknown | StepNotCompensated)
-                delay = ended.retry.delay(execution.tries(record))
+                delay = ended.retry.delay(execution.tries(record), ended.error)
                 if execution.may_retry(record):
                     record = dataclasses.replace(record, next_at=now + int(delay * 1e6))
             undecided = not execution.turning_back
@@ -319,6 +443,8 @@ class RunningSaga:
             if self.events is not None:
                 self.events += ended.events
             await self._write(records, now, ended.writes)
+            if undecided and execution.turning_back:
+                self.wake()  # siblings that wait to try again need not
         return moves
 
     async def _write(
@@ -330,6 +456,9 @@ class RunningSaga:
         await persist(self.engine, self._commit_of(records, now, before), self.id, first=first)
         self.engine.definitions.add(self.graph.fingerprint)
         if self.execution.status not in RUNNING:
+            if self._deadline is not None:
+                self.engine.timers.take_back(self._deadline)
+                self._deadline = None
             self.engine.ended(self)
 
     def _commit_of(self, records: list[Record], now: int, before: tuple[Write, ...]) -> Commit:
@@ -345,7 +474,7 @@ class RunningSaga:
     def _changed_head(self, stream: str) -> Head | None:
         """The head, if something in it is not as it was last written."""
         execution = self.execution
-        shown = (execution.status, execution.since, execution.blocked, execution.epoch)
+        shown = (execution.status, execution.since, execution.blocked, execution.epoch, execution.attention)
         if shown == self._shown:
             return None
         self._shown = shown
@@ -363,13 +492,14 @@ def digest_of(data: bytes) -> bytes:
     return hashlib.sha256(canonical(data)).digest()
 
 
-def started_by(graph: SagaGraph, data: bytes, epoch: int) -> SagaStarted:
-    """The first record of a saga that runs by ``graph``, with the JSON of its input."""
+def started_by(graph: SagaGraph, data: bytes, epoch: int, now: int) -> SagaStarted:
+    """The first record of a saga that runs by ``graph`` and begins ``now``, with the JSON of its input."""
     return SagaStarted(
         saga=graph.saga,
         version=graph.version,
         definition=graph.fingerprint,
         input=data,
         epoch=epoch,
+        deadline=None if graph.timeout is None else now + int(graph.timeout * 1e6),
         built=graph.built,
     )

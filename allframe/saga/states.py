@@ -91,6 +91,8 @@ class StepState:
     spent: int = 0
     #: When the next attempt is due, or the open one was.
     next_at: int | None = None
+    #: How many microseconds there were between the end of the last attempt and that.
+    wait: int = 0
     #: Why nobody can say whether it took effect, once that is so. It stays, whatever a later attempt says.
     unknown: UnknownReason | None = None
     error: ErrorInfo | None = None
@@ -103,6 +105,7 @@ class StepState:
     undo_attempts: int = 0
     undo_spent: int = 0
     undo_next_at: int | None = None
+    undo_wait: int = 0
     undo_error: ErrorInfo | None = None
 
     def as_unknown(self) -> Unknown:

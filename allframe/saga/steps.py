@@ -10,7 +10,7 @@ import dataclasses
 import inspect
 import sys
 import types
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from datetime import timedelta
 from typing import Any, ClassVar, Final, Literal, cast, dataclass_transform
 
@@ -20,11 +20,11 @@ from pydantic._internal._model_construction import ModelMetaclass
 from allframe.errors import DefinitionError, Problem
 from allframe.naming import Names, place_here, place_of
 from allframe.saga.compiling import compile_graph
-from allframe.saga.declare import compensates, step
-from allframe.saga.definition import Definition, declare, fields_of, unresolved_names
+from allframe.saga.declare import Errors, compensates, step
+from allframe.saga.definition import Declared, Definition, declare, fields_of, unresolved_names
 from allframe.saga.fitting import check_types
 from allframe.saga.graph import Node, Step
-from allframe.saga.marks import CompensationMark, Misplaced, StepMark, mark_of, place_of_function
+from allframe.saga.marks import CompensationMark, Misplaced, SagaOptions, StepMark, mark_of, place_of_function
 from allframe.saga.retry import Retry
 from allframe.saga.rules import check_structure
 from allframe.saga.storable import check_storage
@@ -56,14 +56,18 @@ class StepDefinition(Definition):
     def version(self) -> Any:
         return self.cls.step_version
 
-    def step_index(self, attribute: str) -> int | None:
+    @property
+    def options(self) -> SagaOptions:
+        return SagaOptions()
+
+    def step_index(self, attribute: str | Callable[..., Any]) -> int | None:
         return 0 if self.steps and attribute in ("execute", "output") else None
 
-    def taken_by_name(self, limit: int) -> list[str]:
-        return ["output"][:limit]
+    def taken_by_name(self, available: int) -> list[str]:
+        return ["output"] if available else []
 
-    def what_fills(self, limit: int) -> str:
-        output = "is called `output`, for what `execute` returned, or " if limit else ""
+    def what_fills(self, declared: Declared[Any], available: int) -> str:
+        output = "is called `output`, for what `execute` returned, or " if available else ""
         return f"A parameter {output}is annotated StepContext or Inject[...]."
 
 
@@ -140,9 +144,10 @@ class SagaStep(BaseModel, metaclass=StepMeta):
     Both may take injected objects and the `StepContext`; ``compensate`` also what ``execute`` returned, as ``output``.
 
     The class keywords are the options of `step` and of `compensates`: ``timeout``, ``retry``, ``readonly``, ``pivot``,
-    ``idempotent`` and, for ``compensate``, ``compensation_timeout``, ``compensation_retry`` and ``if_unknown``. A subclass
-    inherits them. ``name`` (the class's name, if not given) and ``version`` are what the class is stored under. With
-    ``abstract=True`` a class is a base for others, and may lack ``execute``.
+    ``repeatable``, ``idempotent``, ``unknown_on``, ``known_on`` and, for ``compensate``, ``compensation_timeout``,
+    ``compensation_retry`` and ``if_unknown``. A subclass inherits them. ``name`` (the class's name, if not given) and
+    ``version`` are what the class is stored under. With ``abstract=True`` a class is a base for others, and may lack
+    ``execute``.
 
     Raises:
         DefinitionError: when the class is created, with everything that is wrong with it.
@@ -173,7 +178,10 @@ class SagaStep(BaseModel, metaclass=StepMeta):
         retry: Retry | None = _INHERITED,
         readonly: bool = _INHERITED,
         pivot: bool = _INHERITED,
+        repeatable: bool = _INHERITED,
         idempotent: bool = _INHERITED,
+        unknown_on: Errors = _INHERITED,
+        known_on: Errors = _INHERITED,
         compensation_timeout: float | timedelta | None = _INHERITED,
         compensation_retry: Retry = _INHERITED,
         if_unknown: Literal["call", "fail"] = _INHERITED,
@@ -193,6 +201,7 @@ class SagaStep(BaseModel, metaclass=StepMeta):
         if problems:
             raise DefinitionError(f"Step {cls.__qualname__}", problems)
         options |= {"timeout": timeout, "retry": retry, "readonly": readonly, "pivot": pivot, "idempotent": idempotent}
+        options |= {"repeatable": repeatable, "unknown_on": unknown_on, "known_on": known_on}
         options |= {"compensation_timeout": compensation_timeout, "compensation_retry": compensation_retry}
         options |= {"if_unknown": if_unknown}
         given = {option: value for option, value in options.items() if value is not _INHERITED}
@@ -267,6 +276,10 @@ def _own_rules(definition: StepDefinition, body: Mapping[str, Any], keywords: Ma
                 "undoes it `compensate`, and their options are keywords of the class."
             )
             yield Problem("AF113", text, place_of_function(value) or definition.where)
+    for declared in definition.functions:
+        if declared.is_plain:
+            text = f"{declared.attribute!r} has no first parameter `self`: it is a method of its step."
+            yield Problem("AF113", text, declared.where)
     idle = [option for option in _UNDO_OPTIONS if option in keywords]
     if idle and not definition.compensations:
         text = (

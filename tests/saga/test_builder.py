@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -375,6 +376,21 @@ async def test_steps_that_do_not_wait_for_each_other_run_side_by_side(home: Home
 
     assert outcome.outputs["left"], outcome.outputs["right"] == ("left met", "right met")
     assert home.world.journal[-1] == "do join"
+
+
+async def test_sync_steps_run_on_threads(home: Home) -> None:
+    main = threading.get_ident()
+
+    class Sync(SagaStep, name="test_builder.sync"):
+        def execute(self) -> bool:
+            return threading.get_ident() != main
+
+        def compensate(self) -> None: ...
+
+    async with home.orchestrator() as orchestrator:
+        outcome = await orchestrator.execute(SagaDefinition("trip-1").add_step(Sync()))
+
+    assert outcome.output is True
 
 
 async def test_a_thousand_steps_run(home: Home) -> None:

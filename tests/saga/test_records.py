@@ -16,6 +16,7 @@ from allframe.saga.context import UnknownReason
 from allframe.saga.records import (
     SCHEMA_VERSION,
     CancelRequested,
+    DeadlinePassed,
     Form,
     Intent,
     Record,
@@ -33,6 +34,7 @@ from allframe.saga.records import (
     StepNotBegun,
     StepNotCompensated,
     StepOutputLost,
+    StepStillRunning,
     StepSucceeded,
     StepUnknown,
     decode,
@@ -61,6 +63,11 @@ GOLDEN: list[tuple[str, Record, str]] = [
         "$saga.started",
         SagaStarted(saga="transfer", version=1, definition="0f", input=b'{"steps":[]}', epoch=3, built=True),
         '{"saga":"transfer","version":1,"definition":"0f","epoch":3,"built":true,"input":{"steps":[]}}',
+    ),
+    (
+        "$saga.started",
+        SagaStarted(saga="transfer", version=2, definition="0f", input=b"{}", epoch=3, deadline=1767225600000000),
+        '{"saga":"transfer","version":2,"definition":"0f","epoch":3,"deadline":1767225600000000,"input":{}}',
     ),
     ("$saga.admitted", SagaAdmitted(), "{}"),
     ("$saga.admitted", SagaAdmitted(starts=("a",)), '{"starts":["a"]}'),
@@ -131,6 +138,18 @@ GOLDEN: list[tuple[str, Record, str]] = [
         ),
         '{"starts":["debit"],"step":"debit","attempt":1,"reason":"deadline",'
         '"error":{"type":"Boom","message":"went boom","traceback":null},"timeout":10.0,"next_at":1767225600000000}',
+    ),
+    ("$saga.deadline_passed", DeadlinePassed(timeout=1.5), '{"timeout":1.5}'),
+    (
+        "$saga.deadline_passed",
+        DeadlinePassed(starts=("a",), compensates="b", timeout=60.0),
+        '{"starts":["a"],"compensates":"b","timeout":60.0}',
+    ),
+    ("$saga.step_still_running", StepStillRunning(step="a", attempt=1), '{"step":"a","attempt":1}'),
+    (
+        "$saga.step_still_running",
+        StepStillRunning(step="debit", attempt=2, compensation=True),
+        '{"step":"debit","attempt":2,"compensation":true}',
     ),
     ("$saga.step_not_begun", StepNotBegun(step="debit", attempt=2), '{"step":"debit","attempt":2}'),
     (
@@ -204,7 +223,7 @@ def test_every_field_of_every_record_has_a_golden_line(record_type: type[Any]) -
 
 
 def test_record_types_are_distinct() -> None:
-    assert len({cls.type for cls in RECORDS}) == len(RECORDS) == 17
+    assert len({cls.type for cls in RECORDS}) == len(RECORDS) == 19
     assert SCHEMA_VERSION == 1
 
 
@@ -231,6 +250,8 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "refused": st.booleans(),
     "timeout": st.none() | st.floats(0.001, 1e9),
     "next_at": st.none() | st.integers(0, 2**53),
+    "deadline": st.none() | st.integers(0, 2**53),
+    "compensation": st.booleans(),
     "form": st.sampled_from(get_args(Form)),
 }
 WHOLE = {"version", "epoch", "recoveries", "attempt", "emitted"}
@@ -246,6 +267,8 @@ def records(draw: st.DrawFn) -> Record:
             strategy = st.sampled_from(UnknownReason)
         if cls is StepUnknown and field.name == "error":
             strategy = st.none() | ERRORS
+        if cls is DeadlinePassed and field.name == "timeout":
+            strategy = st.floats(0.001, 1e9)
         values[field.name] = draw(strategy)
     record: Record = cls(**values)
     return record

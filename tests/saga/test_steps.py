@@ -347,7 +347,7 @@ class _Callable:
         (classmethod(_free), "'execute' is a classmethod."),
         (functools.partial(_free, None), "'execute' is a partial."),
         (_Callable(), "'execute' is _Callable"),
-        (7, "'execute' is int 7. Expected an async method."),
+        (7, "'execute' is int 7. Expected"),
     ],
 )
 def test_af113_what_cannot_be_a_step(execute: Any, text: str) -> None:
@@ -372,6 +372,28 @@ def test_af113_functions_that_cannot_be_steps() -> None:
         "'execute' is a generator. A step gives one value: return it instead of yielding.",
         "'compensate' takes 'ctx' by position only, and parameters are filled by name. Remove the `/`.",
     ]
+
+
+def test_af113_a_function_without_self() -> None:
+    def declare() -> None:
+        class Fee(SagaStep):
+            account: str
+
+            async def execute(account: str) -> None: ...
+
+    assert refused(declare, "AF113") == "'execute' has no first parameter `self`: it is a method of its step."
+
+
+def test_every_option_of_a_step_is_a_keyword() -> None:
+    class Once(SagaStep, repeatable=False, unknown_on=KeyError, known_on=(TimeoutError,)):
+        def execute(self) -> None: ...
+
+        def compensate(self) -> None: ...
+
+    node, made = parts_of(Once)
+
+    assert (node.repeatable, made.unknown_on, made.known_on) == (False, (KeyError,), (TimeoutError,))
+    assert (made.is_async, made.timeout) == (False, None)
 
 
 def test_af113_a_method_that_is_marked_as_in_a_saga() -> None:

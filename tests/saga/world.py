@@ -38,6 +38,7 @@ from allframe.events.backend import StoredRow
 from allframe.saga.monitor import Monitor, Stored, TimelineEntry, head_of
 from allframe.saga.records import (
     CancelRequested,
+    DeadlinePassed,
     Record,
     RetryRequested,
     RollbackBegun,
@@ -53,6 +54,7 @@ from allframe.saga.records import (
     StepNotBegun,
     StepNotCompensated,
     StepOutputLost,
+    StepStillRunning,
     StepSucceeded,
     StepUnknown,
     decode,
@@ -334,8 +336,12 @@ def tell(record: Record) -> str:
             return f"{record.step} unknown ({record.reason}){again}"
         case StepNotBegun():
             return f"{record.step} not begun"
+        case StepStillRunning():
+            return f"{record.step} still running{' undoing' if record.compensation else ''}"
         case CancelRequested():
             return "cancel requested"
+        case DeadlinePassed():
+            return "deadline passed"
         case RollbackBegun():
             return "rollback begun"
         case StepCompensated():
