@@ -13,6 +13,7 @@ from sybil.parsers.myst import PythonCodeBlockParser
 
 from allframe.events import event as events
 from allframe.saga.declare import SAGAS
+from allframe.saga.steps import STEPS
 
 #: The pages whose code is run.
 PAGES = ("README.md", *sorted(f"docs/{page.name}" for page in (Path(__file__).parent / "docs").glob("*.md")))
@@ -25,7 +26,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 #: What a program's classes are found in by their stored names.
-_REGISTRIES = (SAGAS, events._NAMES)  # noqa: SLF001 - other tests have classes of the pages' names
+_REGISTRIES = (SAGAS, STEPS, events._NAMES)  # noqa: SLF001 - other tests have classes of the pages' names
 
 
 def _turn_to(namespace: dict[str, Any]) -> None:

@@ -34,6 +34,7 @@ from allframe.errors import (
 from allframe.events.event import Event, RecordedEvent
 from allframe.events.store import EventStore
 from allframe.inject import Inject
+from allframe.saga.builder import SagaDefinition
 from allframe.saga.context import EffectUnknown, Refused, StepContext, Unknown
 from allframe.saga.declare import Saga, compensates, step
 from allframe.saga.execution import SagaStatus
@@ -43,13 +44,16 @@ from allframe.saga.monitor import SagaMetadata
 from allframe.saga.orchestrator import SagaOrchestrator
 from allframe.saga.outcome import SagaOutcome
 from allframe.saga.retry import Retry
+from allframe.saga.steps import SagaStep
 
 __version__ = "0.1.0"
 
 __all__ = [
     # declaring
     "Saga",
+    "SagaDefinition",
     "SagaGraph",
+    "SagaStep",
     "compensates",
     "step",
     # inside steps

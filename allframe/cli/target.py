@@ -19,11 +19,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import TypeGuard
 
-from allframe import Saga
+from allframe import Saga, SagaStep
 from allframe.cli.exits import Exit, Stop
 from allframe.errors import DefinitionError
 
-__all__ = ["Target", "load_module", "load_target", "sagas_of", "split"]
+__all__ = ["Target", "load_module", "load_target", "sagas_of", "split", "steps_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,15 @@ def load_module(place: str) -> ModuleType:
 def sagas_of(module: ModuleType) -> dict[str, type[Saga]]:
     """The sagas that a module offers, by name, whether it defines or imports them."""
     return {name: value for name, value in vars(module).items() if _is_saga(value)}
+
+
+def steps_of(module: ModuleType) -> dict[str, type[SagaStep]]:
+    """The classes of steps that a module offers, by name, without those that are only a base for others."""
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if isinstance(value, type) and issubclass(value, SagaStep) and not value.__allframe_abstract__
+    }
 
 
 def _is_saga(value: object) -> TypeGuard[type[Saga]]:

@@ -105,7 +105,10 @@ def _words(record: Record) -> tuple[str, str]:
     """What happened, and what is to be said of it."""
     match record:
         case SagaStarted():
-            return "started", f"{record.saga} version {record.version}"
+            return (
+                "started",
+                f"{record.saga}, built of steps" if record.built else f"{record.saga} version {record.version}",
+            )
         case SagaAdmitted():
             return "admitted", "its turn came"
         case SagaRecovered():

@@ -89,9 +89,8 @@ def compile_graph(definition: Definition) -> SagaGraph:
                 is_async=declared.is_async,
             )
         )
-    cls, plan = definition.cls, Plan(tuple(nodes))
-    timeout = seconds(options.timeout)
-    return SagaGraph(cls.saga_name, cls.saga_version, plan, tuple(steps), Payload(cls), timeout)
+    plan, timeout = Plan(tuple(nodes)), seconds(options.timeout)
+    return SagaGraph(definition.name, definition.version, plan, tuple(steps), Payload(definition.cls), timeout)
 
 
 def _parameters(definition: Definition, declared: Declared[Any]) -> tuple[Parameter, ...]:

@@ -47,6 +47,7 @@ __all__ = [
     "Declared",
     "Definition",
     "Nameless",
+    "declare",
     "fields_of",
     "seconds",
     "unresolved_names",
@@ -155,6 +156,10 @@ class Definition:
         return cls(saga, steps, compensations, doubled, set(fields_of(saga)), where, dict(names))
 
     @property
+    def kind(self) -> str:
+        return "saga"
+
+    @property
     def abstract(self) -> bool:
         """Whether it is a base for other sagas, which need not be whole."""
         return bool(self.cls.__allframe_abstract__)
@@ -167,7 +172,16 @@ class Definition:
 
     @property
     def title(self) -> str:
-        return f"Saga {self.cls.__qualname__}"
+        return f"{self.kind.capitalize()} {self.cls.__qualname__}"
+
+    @property
+    def name(self) -> Any:
+        """What it is stored under, as it was given."""
+        return self.cls.saga_name
+
+    @property
+    def version(self) -> Any:
+        return self.cls.saga_version
 
     @property
     def functions(self) -> list[Declared[Any]]:
@@ -175,6 +189,16 @@ class Definition:
 
     def step_index(self, attribute: str | Callable[..., Any]) -> int | None:
         return self._places.get(attribute) if isinstance(attribute, str) else None
+
+    def taken_by_name(self, available: int) -> list[str]:
+        """The names under which a parameter can take an output, of the steps in ``available``, a bit each."""
+        return [step.attribute for i, step in enumerate(self.steps) if available >> i & 1]
+
+    def what_fills(self, declared: Declared[Any], available: int) -> str:
+        """What a parameter may be, in a sentence, where the steps in ``available`` have an output to give."""
+        earlier = ", ".join(self.taken_by_name(available)) or "there is none"
+        field = f" or of a field ({', '.join(sorted(self.fields)) or 'there is none'})" if declared.is_plain else ""
+        return f"A parameter is the name of an earlier step ({earlier}){field}, or is annotated StepContext or Inject[...]."
 
     def compensation_of(self, attribute: str) -> Declared[CompensationMark] | None:
         return self._undoing.get(attribute)
@@ -202,6 +226,12 @@ class Definition:
     def forget_names(self) -> None:
         """Let go of the function around the class: its names were only for resolving."""
         self.names = {}
+
+
+def declare(cls: Any, name: str, value: Any, mark: M) -> Declared[M]:
+    """The function that ``cls``, or a class above it, has under ``name``, with what was said of it."""
+    where = place_of_function(value) or place_of(cls)
+    return Declared(name, value, mark, where, _signature(value), _known_hints(cls, name, value))
 
 
 def fields_of(cls: type) -> list[str]:

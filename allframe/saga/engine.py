@@ -11,6 +11,7 @@ from allframe.clock import Clock
 from allframe.errors import StoreError, StoreUnavailable
 from allframe.events.backend import Commit, EventStoreBackend
 from allframe.inject import Provider
+from allframe.saga.catalog import Catalog
 from allframe.saga.threads import Threads
 from allframe.saga.timers import Timers
 
@@ -30,6 +31,8 @@ class Engine(Protocol):
     epoch: int
     #: Fingerprints of the graphs that are stored.
     definitions: set[str]
+    #: The classes that may run here.
+    catalog: Catalog
     #: Where sync steps run.
     threads: Threads
     timers: Timers

@@ -101,23 +101,19 @@ def _runs(definition: Definition, index: int, step: str | Callable[..., Any]) ->
 
 
 def _unfillable(definition: Definition, declared: Declared[Any], parameter: inspect.Parameter, available: int) -> str:
-    earlier = [step.attribute for i, step in enumerate(definition.steps) if available >> i & 1]
-    near = difflib.get_close_matches(parameter.name, earlier, n=1)
+    near = difflib.get_close_matches(parameter.name, definition.taken_by_name(available), n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     annotation = declared.hint(parameter.name)
-    field = f" or of a field ({', '.join(sorted(definition.fields)) or 'there is none'})" if declared.is_plain else ""
     if declared.is_plain and parameter is declared.parameters[0] and annotation is MISSING:
         hint = " If this is a method, call its first parameter self."
     elif parameter.name in definition.fields:
-        hint = f" It is a field of the saga: read self.{parameter.name}."
+        hint = f" It is a field of the {definition.kind}: read self.{parameter.name}."
     elif injected_type(annotation) is not None:
         hint = " Say what to inject, such as Inject[Bank]."
     elif not near and isinstance(strip(annotation), type) and annotation is not MISSING:
         hint = f" To be given an object, annotate it Inject[{strip(annotation).__name__}]."
-    return (
-        f"Nothing fills the parameter {parameter.name!r} of {declared.attribute!r}. A parameter is the name of an earlier "
-        f"step ({', '.join(earlier) or 'there is none'}){field}, or is annotated StepContext or Inject[...].{hint}"
-    )
+    filled = definition.what_fills(declared, available)
+    return f"Nothing fills the parameter {parameter.name!r} of {declared.attribute!r}. {filled}{hint}"
 
 
 def _types_fit(definition: Definition) -> Iterator[Problem]:
@@ -184,7 +180,7 @@ def _unknown_is_accepted(definition: Definition) -> Iterator[Problem]:
         step = definition.steps[index]
         for parameter in undo.parameters:
             annotation = undo.hint(parameter.name)
-            if parameter.name != step.attribute or accepts_unknown(annotation):
+            if definition.step_index(parameter.name) != index or accepts_unknown(annotation):
                 continue
             yield Problem(
                 "AF116",

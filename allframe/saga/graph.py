@@ -171,6 +171,9 @@ class Step:
 class SagaGraph:
     """What a saga class was compiled to. ``TransferMoney.graph`` holds it."""
 
+    #: Whether the steps of the saga are part of its input: a `SagaDefinition`.
+    built = False
+
     def __init__(
         self,
         saga: str,
@@ -220,6 +223,10 @@ class SagaGraph:
     def fingerprint(self) -> str:
         """32 hexadecimal digits: equal for equal descriptions. Source text is not part of it."""
         return hashlib.sha256(self.description_json).hexdigest()[:32]
+
+    def self_of(self, saga: Any, step: int) -> Any:
+        """What the functions of a step are given as ``self``."""
+        return saga
 
     def wanted(self) -> dict[Any, str]:
         """Every injected type that has to be there, and who first asks: ``step 'debit', parameter 'bank'``."""

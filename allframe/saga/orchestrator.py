@@ -16,7 +16,6 @@ from allframe.errors import (
     AlreadyExecuting,
     ConcurrencyError,
     DependencyMissing,
-    OperationRefused,
     OrchestratorClosed,
     SagaIdConflict,
     SagaIdInvalid,
@@ -25,15 +24,18 @@ from allframe.errors import (
 )
 from allframe.events.store import EventStore
 from allframe.inject import AsyncContainer, Container, Provider
-from allframe.naming import Names
+from allframe.saga.builder import SagaDefinition
+from allframe.saga.catalog import Catalog
 from allframe.saga.context import StepContext
-from allframe.saga.declare import SAGAS, Saga
+from allframe.saga.declare import Saga
 from allframe.saga.execution import TERMINAL, SagaStatus
+from allframe.saga.graph import SagaGraph
 from allframe.saga.handle import Entry, SagaHandle
 from allframe.saga.monitor import Monitor, SagaMetadata
 from allframe.saga.outcome import SagaOutcome, error_of, info_of
 from allframe.saga.recovery import CannotLoad, events_of, restore
 from allframe.saga.registry import Registry
+from allframe.saga.steps import SagaStep
 
 __all__ = ["SagaOrchestrator"]
 
@@ -54,7 +56,8 @@ class SagaOrchestrator:
 
     Args:
         store: An open `EventStore`, which stays open; a URL, which it opens and closes; or nothing, for memory.
-        sagas: The classes, or modules of classes, that may run here. Every one that is imported, if not given.
+        sagas: The classes, of sagas and of steps to build them of, or modules of classes, that may run here. Every one
+            that is imported, if not given.
         provide: An object for each type that steps inject.
         container: A dishka container, which makes what ``provide`` does not have: in a scope for each attempt, which
             closes after the attempt's record is safe. It stays open.
@@ -67,7 +70,7 @@ class SagaOrchestrator:
         self,
         store: EventStore | str | None = None,
         *,
-        sagas: Iterable[type[Saga] | ModuleType] | None = None,
+        sagas: Iterable[type[Saga] | type[SagaStep] | ModuleType] | None = None,
         provide: Mapping[Any, object] | None = None,
         container: AsyncContainer | None = None,
         max_running: int = 1000,
@@ -78,8 +81,7 @@ class SagaOrchestrator:
             raise ValueError(f"Expected max_running from 1 and grace from 0, found {max_running!r} and {grace!r}.")
         self._owns_store = not isinstance(store, EventStore)
         self._store = store if isinstance(store, EventStore) else EventStore(store)
-        self._classes = None if sagas is None else _classes(sagas)
-        self._names = SAGAS if self._classes is None else _names(self._classes)
+        self._catalog = Catalog(sagas)
         # Closing a scope may take as long as steps are given; at least a second, for it is also closed without leaving.
         made = None if container is None else Container(container, context=(StepContext,), closing=max(grace, 1.0))
         self._provider = Provider(provide, made)
@@ -101,7 +103,7 @@ class SagaOrchestrator:
                 self._monitor,
                 self._provider,
                 self._clock,
-                self._names.find,
+                self._catalog,
                 max_running=self._max_running,
                 grace=self._grace,
                 # A memory store of our own is gone when we leave: what runs is rolled back while it can be.
@@ -130,12 +132,13 @@ class SagaOrchestrator:
 
     # --- running -----------------------------------------------------------------------------------------------------
 
-    async def execute(self, saga: Saga, *, id: str | None = None) -> SagaOutcome:  # noqa: A002
+    async def execute(self, saga: Saga | SagaDefinition, *, id: str | None = None) -> SagaOutcome:  # noqa: A002
         """Run a saga and return its outcome. Cancelling the wait leaves the saga running.
 
         Args:
-            saga: The saga with its input.
-            id: Its id, once for ever: 1 to 200 printable characters, the first not ``$``. A UUID, if not given.
+            saga: The saga with its input, or one that was built.
+            id: Its id, once for ever: 1 to 200 printable characters, the first not ``$``. A UUID, if not given; one that
+                was built has its own.
 
         Raises:
             SagaError: it did not complete. The text says what was rolled back, and what was not.
@@ -147,6 +150,7 @@ class SagaOrchestrator:
             StoreError: the store cannot be used.
         """
         saga_id, entry, fresh = await self._start(saga, id)
+        await self._tell(saga, saga_id, entry)
         handle = SagaHandle(saga_id, self, entry)
         if entry is not None:
             if not fresh and entry.asked and not entry.done.is_set():
@@ -161,7 +165,7 @@ class SagaOrchestrator:
         outcome.raise_for_status()
         return outcome
 
-    async def start(self, saga: Saga, *, id: str | None = None) -> SagaHandle:  # noqa: A002
+    async def start(self, saga: Saga | SagaDefinition, *, id: str | None = None) -> SagaHandle:  # noqa: A002
         """Begin a saga, or find the one with this id and input. It returns when the saga is safely recorded.
 
         Raises:
@@ -169,6 +173,7 @@ class SagaOrchestrator:
             DependencyMissing, PayloadError, OrchestratorClosed, StoreError: as `execute`.
         """
         saga_id, entry, _ = await self._start(saga, id)
+        await self._tell(saga, saga_id, entry)
         if entry is not None:
             entry.asked = True
         return SagaHandle(saga_id, self, entry)
@@ -248,65 +253,64 @@ class SagaOrchestrator:
             )
         return self._registry
 
-    async def _start(self, saga: Saga, saga_id: str | None) -> tuple[str, Entry | None, bool]:
+    async def _start(self, saga: Any, saga_id: str | None) -> tuple[str, Entry | None, bool]:
         """The id of the saga; its entry, if it is not over; and whether this call began it."""
         registry = self._open()
-        graph = self._graph_of(saga)
-        data, saga = graph.model.store(saga, f"The input of {type(saga).__qualname__}")
+        graph = self._catalog.graph_of(saga)
+        title = type(saga).__qualname__
+        if isinstance(saga, SagaDefinition):
+            saga_id, saga = saga.id_for(saga_id), saga.as_input()
+        data, saga = graph.model.store(saga, f"The input of {title}")
         missing = self._provider.missing(graph.wanted())
         if missing:
             raise DependencyMissing(
-                f"{type(saga).__qualname__} cannot run: nothing provides {missing}. "
-                f"{self._provider.remedy()} It has {self._provider.names()}.",
+                f"{title} cannot run: nothing provides {missing}. {self._provider.remedy()} It has {self._provider.names()}.",
                 saga_id=saga_id,
             )
         if saga_id is not None:
             _check_id(saga_id)
             entry = registry.entries.get(saga_id)
             if entry is not None:
-                return await self._join(entry, saga)
+                return await self._join(entry, saga, graph)
         entry = registry.begin(saga, graph, data, saga_id)
         await entry.found.wait()
         if entry.was_not_begun and isinstance(entry.failure, ConcurrencyError):
-            return await self._attach(entry.id, saga)
+            return await self._attach(entry.id, saga, graph)
         if entry.was_not_begun and entry.failure is not None:
             raise entry.failure
         return entry.id, entry, True
 
-    def _graph_of(self, saga: Saga) -> Any:
-        given: object = saga
-        cls = type(saga)
-        if not isinstance(given, Saga) or cls is Saga:
-            raise TypeError(f"Expected an instance of a Saga class, found {given!r}.")
-        graph = cls.graph
-        self._names.find(cls.saga_name, cls.saga_version)  # two of one name could not be told apart when recovering
-        if self._classes is not None and cls not in self._classes:
-            names = ", ".join(sorted(known.__qualname__ for known in self._classes)) or "none"
-            raise OperationRefused(
-                f"{cls.__qualname__} is not among the sagas that this orchestrator was given, and would not be recovered "
-                f"by it. It has: {names}. Add it to sagas=."
-            )
-        return graph
+    async def _tell(self, saga: Saga | SagaDefinition, saga_id: str, entry: Entry | None) -> None:
+        """Have a saga that was built tell where it stands."""
+        if not isinstance(saga, SagaDefinition):
+            return
+        if entry is not None and entry.running is not None:
+            live = entry.running.execution
+            saga.tell_from(lambda: live)
+        elif (stored := await self._monitor.read(saga_id)) is not None:
+            before = stored.execution
+            saga.tell_from(lambda: before if entry is None or entry.running is None else entry.running.execution)
 
-    async def _join(self, entry: Entry, saga: Saga) -> tuple[str, Entry | None, bool]:
+    async def _join(self, entry: Entry, saga: Any, graph: SagaGraph) -> tuple[str, Entry | None, bool]:
         """An id that is in hand already."""
         await entry.found.wait()
         if entry.was_not_begun and entry.failure is not None and not isinstance(entry.failure, ConcurrencyError):
             raise entry.failure
         if entry.was_not_begun or entry.running is None:
-            return await self._attach(entry.id, saga)
-        if entry.running.saga != saga:
+            return await self._attach(entry.id, saga, graph)
+        if entry.running.saga != saga or entry.running.graph.saga != graph.saga:
             raise _conflict(entry.id, entry.running.graph.saga)
         return entry.id, entry, False
 
-    async def _attach(self, saga_id: str, saga: Saga) -> tuple[str, Entry | None, bool]:
+    async def _attach(self, saga_id: str, saga: Any, graph: SagaGraph) -> tuple[str, Entry | None, bool]:
         """An id that is in the store."""
         stored = await self._monitor.read(saga_id)
         if stored is None:
             raise SagaNotFound(f"The store holds no saga {saga_id!r}.", saga_id=saga_id)
-        name = type(saga).saga_name
+        started = stored.started
         try:
-            same = stored.started.saga == name and type(saga).graph.model.load(stored.started.input, "input") == saga
+            same = (started.saga, started.built) == (graph.saga, graph.built)
+            same = same and graph.model.load(started.input, "input") == saga
         except Exception:  # noqa: BLE001 - today's class cannot read it: it is another input
             same = False
         if not same:
@@ -337,7 +341,7 @@ class SagaOrchestrator:
         assert registry is not None
         live = None if entry is None or entry.running is None else entry.running.error
         try:
-            running = await restore(registry, self._monitor, saga_id, self._names.find)
+            running = await restore(registry, self._monitor, saga_id, self._catalog.find)
             events = await events_of(self._monitor, self._store.backend, saga_id)
         except (CannotLoad, StoreError):
             # It ended, but with a class that this program does not have: its outputs cannot be read.
@@ -348,27 +352,6 @@ class SagaOrchestrator:
             return SagaOutcome(saga_id, stored.execution.status, {}, None, [], info_of(stored.execution), (), failure)
         running.events, running.error = events, live
         return registry.outcome_of(running)
-
-
-def _classes(sagas: Iterable[type[Saga] | ModuleType]) -> set[type[Saga]]:
-    found: set[type[Saga]] = set()
-    for given in sagas:
-        if isinstance(given, ModuleType):
-            found |= {
-                value
-                for value in vars(given).values()
-                if isinstance(value, type) and issubclass(value, Saga) and value is not Saga
-            }
-        else:
-            found.add(given)
-    return found
-
-
-def _names(classes: Iterable[type[Saga]]) -> Names[type[Saga]]:
-    names: Names[type[Saga]] = Names("saga", "AF119")
-    for cls in classes:
-        names.add(cls.saga_name, cls.saga_version, cls)
-    return names
 
 
 def _check_id(saga_id: str) -> None:

@@ -86,6 +86,8 @@ class SagaStarted(Intent):
     epoch: int
     #: When its timeout passes, if it has one.
     deadline: int | None = None
+    #: The steps are part of the input, and no class is stored under ``saga``: a `SagaDefinition`.
+    built: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from allframe.errors import AllframeError, StoreFormatError
 from allframe.events.backend import EventStoreBackend
 from allframe.events.event import Event
 from allframe.events.store import to_recorded
+from allframe.saga.building import graph_of, places_of
 from allframe.saga.engine import Engine
 from allframe.saga.execution import Execution, Phase
 from allframe.saga.graph import SagaGraph
@@ -67,7 +68,7 @@ async def restore(engine: Engine, monitor: Monitor, saga_id: str, find: FindClas
         raise CannotLoad(BlockedKind.CODE, str(error)) from error
     if stored is None:
         raise CannotLoad(BlockedKind.CODE, "Its records are gone.")
-    graph = _graph_of(stored, find)
+    graph = _built_graph_of(stored, engine.catalog.find_step) if stored.started.built else _graph_of(stored, find)
     execution, definition = await _fit(monitor, stored, graph)
     changed = definition != execution.definition
     execution.definition = definition
@@ -113,6 +114,14 @@ def _graph_of(stored: Stored, find: FindClass) -> SagaGraph:
             "orchestrator is entered.",
         )
     return graph
+
+
+def _built_graph_of(stored: Stored, find_step: FindClass) -> SagaGraph:
+    """The graph of a saga whose steps are part of its input."""
+    try:
+        return graph_of(stored.started.saga, places_of(stored.started.input, find_step))
+    except AllframeError as error:
+        raise CannotLoad(BlockedKind.CODE, str(error)) from error
 
 
 async def _fit(monitor: Monitor, stored: Stored, graph: SagaGraph) -> tuple[Execution, str]:

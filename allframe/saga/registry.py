@@ -21,6 +21,7 @@ from allframe.errors import OperationRefused, OrchestratorClosed, StoreError, St
 from allframe.events.backend import Commit, EventStoreBackend, HeadQuery, Row, Write, new_id
 from allframe.events.lockfile import caller
 from allframe.inject import Provider
+from allframe.saga.catalog import Catalog
 from allframe.saga.engine import persist
 from allframe.saga.execution import RUNNING, TERMINAL, Execution, Move, SagaStatus
 from allframe.saga.graph import SagaGraph
@@ -33,12 +34,11 @@ from allframe.saga.records import (
     BlockedKind,
     SagaBlocked,
     SagaRecovered,
-    SagaStarted,
     encode,
     saga_stream,
 )
-from allframe.saga.recovery import CannotLoad, FindClass, load
-from allframe.saga.running import RunningSaga, digest_of
+from allframe.saga.recovery import CannotLoad, load
+from allframe.saga.running import RunningSaga, digest_of, started_by
 from allframe.saga.threads import Threads
 from allframe.saga.timers import Timers
 from allframe.saga.turns import Turns
@@ -61,7 +61,7 @@ class Registry:
         monitor: Monitor,
         provider: Provider,
         clock: Clock,
-        find: FindClass,
+        catalog: Catalog,
         *,
         max_running: int,
         grace: float,
@@ -74,7 +74,7 @@ class Registry:
         #: Nothing new begins; what runs may end.
         self.leaving = False
         self.store_trouble: StoreError | None = None
-        self.monitor, self._find = monitor, find
+        self.monitor, self.catalog = monitor, catalog
         self.verbs, self.turns = Verbs(self), Turns(max_running, self._run)
         self._ephemeral = ephemeral
         self._clean = True
@@ -222,15 +222,7 @@ class Registry:
         self.check_open(saga_id)
         saga_id = saga_id or str(uuid.UUID(bytes=new_id()))
         running = RunningSaga(saga_id, saga, graph, self, Execution(graph.plan), digest_of(data))
-        now = to_microseconds(self.clock.now())
-        started = SagaStarted(
-            saga=graph.saga,
-            version=graph.version,
-            definition=graph.fingerprint,
-            input=data,
-            epoch=self.epoch,
-            deadline=None if graph.timeout is None else now + int(graph.timeout * 1e6),
-        )
+        started = started_by(graph, data, self.epoch, to_microseconds(self.clock.now()))
         entry = self.entries[saga_id] = Entry(saga_id, running, started, asked=True)
         if self.turns.is_free:
             self.turns.take(entry)
@@ -345,7 +337,7 @@ class Registry:
         Raises:
             CannotLoad: if it cannot be loaded.
         """
-        running = entry.running = await self._patiently(load, self, self.monitor, entry.id, self._find)
+        running = entry.running = await self._patiently(load, self, self.monitor, entry.id, self.catalog.find)
         execution = running.execution
         is_old = execution.epoch < self.epoch and execution.status not in TERMINAL
         is_mended = execution.blocked is not None and execution.blocked.kind in _MENDABLE

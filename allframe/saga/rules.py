@@ -24,7 +24,7 @@ from allframe.saga.definition import Declared, Definition, Nameless
 from allframe.saga.marks import CompensationMark, Misplaced, SagaOptions, StepMark
 from allframe.saga.retry import Retry, is_number
 
-__all__ = ["RULES", "check_structure"]
+__all__ = ["NAME_RULE", "RULES", "check_structure", "is_name"]
 
 #: Every rule in one line.
 RULES: Final[dict[str, str]] = {
@@ -66,16 +66,16 @@ def _has_steps(definition: Definition) -> Iterator[Problem]:
 
 
 def _name_and_version(definition: Definition) -> Iterator[Problem]:
-    name, version = definition.cls.saga_name, definition.cls.saga_version
-    if not _storable_name(name):
-        yield Problem("AF119", f"Its name is {name!r}. {_NAME_RULE}", definition.where)
+    name, version = definition.name, definition.version
+    if not is_name(name):
+        yield Problem("AF119", f"Its name is {name!r}. {NAME_RULE}", definition.where)
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         yield Problem("AF119", f"Its version is {version!r}. Expected a whole number from 1.", definition.where)
     seen: dict[str, str] = {}
     for step in definition.steps:
         stored = step.attribute if step.mark.name is None else step.mark.name
-        if not _storable_name(stored):
-            yield Problem("AF109", f"Step {step.attribute!r} has the name {stored!r}. {_NAME_RULE}", step.where)
+        if not is_name(stored):
+            yield Problem("AF109", f"Step {step.attribute!r} has the name {stored!r}. {NAME_RULE}", step.where)
         elif stored in seen:
             text = (
                 f"Steps {seen[stored]!r} and {step.attribute!r} are both stored as {stored!r}. Give one another name."
@@ -84,10 +84,11 @@ def _name_and_version(definition: Definition) -> Iterator[Problem]:
         seen.setdefault(stored, step.attribute)
 
 
-_NAME_RULE = "Expected 1 to 100 printable characters without '/' and not beginning with '$'."
+NAME_RULE = "Expected 1 to 100 printable characters without '/' and not beginning with '$'."
 
 
-def _storable_name(name: object) -> bool:
+def is_name(name: object) -> bool:
+    """Whether sagas and steps can be stored under it."""
     return isinstance(name, str) and 0 < len(name) <= 100 and name.isprintable() and "/" not in name and name[0] != "$"
 
 

@@ -55,7 +55,7 @@ from allframe.saga.records import (
 from allframe.saga.scoped import Scopes
 from allframe.saga.timers import Ticket
 
-__all__ = ["RunningSaga", "digest_of"]
+__all__ = ["RunningSaga", "digest_of", "started_by"]
 
 logger = logging.getLogger("allframe")
 
@@ -351,7 +351,7 @@ class RunningSaga:
 
     async def _call(self, index: int, part: Step | Compensation, context: StepContext, this: Attempt) -> None:
         arguments = self._arguments(part.parameters, context)
-        positional = (self.saga,) if part.is_method else ()
+        positional = (self.graph.self_of(self.saga, index),) if part.is_method else ()
         scope = self._scopes.open(index, self.engine.provider, part.parameters, context, this)
 
         async def ready() -> Callable[[], Any]:
@@ -509,3 +509,16 @@ class RunningSaga:
 def digest_of(data: bytes) -> bytes:
     """What two equal inputs have in common: SHA-256 of the canonical JSON."""
     return hashlib.sha256(canonical(data)).digest()
+
+
+def started_by(graph: SagaGraph, data: bytes, epoch: int, now: int) -> SagaStarted:
+    """The first record of a saga that runs by ``graph`` and begins ``now``, with the JSON of its input."""
+    return SagaStarted(
+        saga=graph.saga,
+        version=graph.version,
+        definition=graph.fingerprint,
+        input=data,
+        epoch=epoch,
+        deadline=None if graph.timeout is None else now + int(graph.timeout * 1e6),
+        built=graph.built,
+    )

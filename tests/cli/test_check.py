@@ -69,3 +69,33 @@ def test_what_is_not_there_is_usage(shop: Shop) -> None:
 
     assert shop.run("check", "nope.py", code=2).stderr == "nope.py: There is no file nope.py. Did you mean shop.py?\n"
     assert shop.run("check", "empty.py", code=2).stderr.startswith("empty.py: there are no sagas in it.")
+
+
+STEPS = """
+from __future__ import annotations
+from allframe import SagaStep
+
+class Base(SagaStep, abstract=True):
+    account: str
+
+class Debit(Base):
+    async def execute(self) -> None: ...
+
+class Credit(Base):
+    async def execute(self) -> None: ...
+"""
+
+
+def test_checks_the_steps_that_sagas_are_built_of(shop: Shop) -> None:
+    (shop.folder / "steps.py").write_text(STEPS)
+    (shop.folder / "both.py").write_text(f"{STEPS}\nfrom shop import Order\n")
+    (shop.folder / "late.py").write_text(f"{STEPS}\n    async def compensate(self, x: Nowhere) -> None: ...\n")
+
+    done = shop.run("check", "steps.py", "both.py", "late.py", code=4)
+
+    assert done.stdout.splitlines() == [
+        "steps.py: 2 steps checked, no problems: Debit, Credit",
+        "both.py: 2 steps checked, no problems: Debit, Credit",
+    ]
+    assert "Step Credit has 1 problem:" in done.stderr
+    assert "Nowhere" in done.stderr

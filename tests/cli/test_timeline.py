@@ -38,6 +38,11 @@ ERROR = ErrorInfo("shop.Oops", "it broke")
 #: A record of every kind, and what is said of it.
 TOLD: list[tuple[Record, str, str]] = [
     (SagaStarted(saga="order", version=2, definition="", input=b"{}", epoch=1), "started", "order version 2"),
+    (
+        SagaStarted(saga="order", version=1, definition="", input=b"{}", epoch=1, built=True),
+        "started",
+        "order, built of steps",
+    ),
     (SagaAdmitted(), "admitted", "its turn came"),
     (SagaRecovered(epoch=2, recoveries=1), "recovered", "after a crash"),
     (SagaRecovered(epoch=2, recoveries=0), "recovered", "by another process"),

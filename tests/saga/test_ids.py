@@ -611,7 +611,7 @@ async def test_a_store_has_one_orchestrator_at_a_time(home: Home) -> None:
 @pytest.mark.parametrize("given", [Payment, None, "Payment", 7], ids=repr)
 async def test_what_is_no_saga_is_a_type_error(home: Home, given: Any) -> None:
     async with home.orchestrator() as orchestrator:
-        with pytest.raises(TypeError, match="Expected an instance of a Saga class, found"):
+        with pytest.raises(TypeError, match="Expected an instance of a Saga class, or a SagaDefinition, found"):
             await orchestrator.execute(given)
 
 

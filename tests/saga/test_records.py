@@ -61,6 +61,11 @@ GOLDEN: list[tuple[str, Record, str]] = [
     ),
     (
         "$saga.started",
+        SagaStarted(saga="transfer", version=1, definition="0f", input=b'{"steps":[]}', epoch=3, built=True),
+        '{"saga":"transfer","version":1,"definition":"0f","epoch":3,"built":true,"input":{"steps":[]}}',
+    ),
+    (
+        "$saga.started",
         SagaStarted(saga="transfer", version=2, definition="0f", input=b"{}", epoch=3, deadline=1767225600000000),
         '{"saga":"transfer","version":2,"definition":"0f","epoch":3,"deadline":1767225600000000,"input":{}}',
     ),
@@ -247,6 +252,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "error": ERRORS,
     "reason": NAMES,
     "late": st.booleans(),
+    "built": st.booleans(),
     "refused": st.booleans(),
     "begun": st.booleans(),
     "timeout": st.none() | st.floats(0.001, 1e9),

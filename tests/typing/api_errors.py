@@ -11,7 +11,19 @@ from decimal import Decimal
 
 from dishka import Container, FromDishka
 
-from allframe import Event, Inject, Retry, Saga, SagaOrchestrator, StepContext, Unknown, compensates, step
+from allframe import (
+    Event,
+    Inject,
+    Retry,
+    Saga,
+    SagaDefinition,
+    SagaOrchestrator,
+    SagaStep,
+    StepContext,
+    Unknown,
+    compensates,
+    step,
+)
 
 
 class Bank:
@@ -96,3 +108,26 @@ async def the_orchestrator_is_checked(orchestrator: SagaOrchestrator, transfer: 
     await orchestrator.cancel("transfer-1")  # type: ignore[call-arg]
     outcome = await orchestrator.execute(transfer)
     print(outcome.result)  # type: ignore[attr-defined]
+
+
+class DebitStep(SagaStep, timeout=5):
+    account: str
+    amount: Decimal
+
+    async def execute(self) -> Debited:
+        return Debited(account=self.account, amount=self.amount)
+
+
+def a_step_object_is_checked(debit: DebitStep) -> None:
+    DebitStep(account="A")  # type: ignore[call-arg]
+    DebitStep(account="A", amount="1")  # type: ignore[arg-type]
+    DebitStep("A", Decimal(1))  # type: ignore[call-arg]
+    debit.amount = Decimal(2)  # type: ignore[misc]
+
+
+async def a_definition_is_checked(orchestrator: SagaOrchestrator, debit: DebitStep) -> None:
+    SagaDefinition()  # type: ignore[call-arg]
+    SagaDefinition("x").add_step(DebitStep)  # type: ignore[arg-type]
+    SagaDefinition("x").add_step(debit, "debit")  # type: ignore[call-arg]
+    SagaDefinition("x").steps["debit"] = debit  # type: ignore[index]
+    await orchestrator.execute(debit)  # type: ignore[arg-type]

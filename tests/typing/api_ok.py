@@ -27,12 +27,15 @@ from allframe import (
     Saga,
     SagaBlocked,
     SagaCancelled,
+    SagaDefinition,
     SagaError,
+    SagaGraph,
     SagaHandle,
     SagaMetadata,
     SagaOrchestrator,
     SagaOutcome,
     SagaStatus,
+    SagaStep,
     StepContext,
     StepFailed,
     StepTimedOut,
@@ -221,3 +224,55 @@ class Audited(Saga):
 async def with_a_container(container: AsyncContainer, bank: Bank) -> None:
     async with SagaOrchestrator(provide={Bank: bank}, container=container) as orchestrator:
         await orchestrator.execute(Audited())
+
+
+class DebitStep(
+    SagaStep,
+    name="debit",
+    version=2,
+    timeout=timedelta(seconds=5),
+    retry=Retry(attempts=3),
+    readonly=False,
+    pivot=False,
+    idempotent=True,
+    compensation_timeout=None,
+    compensation_retry=Retry(attempts=9),
+    if_unknown="call",
+):
+    account: str
+    amount: Decimal = Field(gt=0)
+
+    async def execute(self, bank: Inject[Bank], ctx: StepContext) -> list[Event]:
+        assert_type(self.amount, Decimal)
+        await bank.withdraw(self.account, self.amount, key=ctx.idempotency_key)
+        return [Debited(account=self.account, amount=self.amount)]
+
+    async def compensate(self, output: list[Event] | Unknown, bank: Inject[Bank], ctx: StepContext) -> None:
+        await bank.revert(self.account, key=ctx.forward_key)
+
+
+class Noted(SagaStep, abstract=True):
+    note: str = ""
+
+
+class QuickDebit(DebitStep, timeout=1):
+    reason: str
+
+
+async def building(orchestrator: SagaOrchestrator, bank: Bank, ctx: StepContext) -> None:
+    debit = DebitStep(account="A", amount=Decimal(1))
+    assert_type(debit.account, str)
+    assert_type(await debit.execute(bank, ctx), list[Event])
+    QuickDebit(account="A", amount=Decimal(1), reason="rent")
+    built = SagaDefinition("transfer-100").add_step(debit).add_step(debit, name="again", after="debit")
+    assert_type(built, SagaDefinition)
+    assert_type(built.add_step(debit, after=("debit", "again")), SagaDefinition)
+    assert_type(built.id, str)
+    assert_type(built.steps, Mapping[str, SagaStep])
+    assert_type(built.status(), SagaStatus)
+    assert_type(built.metadata(), SagaMetadata)
+    assert_type(built.check(), None)
+    assert_type(built.graph, SagaGraph)
+    assert_type(await orchestrator.execute(built), SagaOutcome)
+    assert_type(await orchestrator.start(SagaDefinition("x", name="transfer"), id="x"), SagaHandle)
+    SagaOrchestrator(sagas=[TransferMoney, DebitStep])
