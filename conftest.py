@@ -17,6 +17,10 @@ from allframe.saga.declare import SAGAS
 PAGES = ("README.md", "docs/quickstart.md", "docs/sagas.md")
 
 
+#: Ours, for our own tests also where allframe is not installed; and what runs other projects from a test.
+pytest_plugins = ("pytest_allframe", "pytester")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """A run of everything has the pages in it."""
     if config.args_source is pytest.Config.ArgsSource.TESTPATHS:

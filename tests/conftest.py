@@ -1,4 +1,4 @@
-"""Every test runs on asyncio and trio, with a clock that jumps instead of sleeping (`tests.virtual`)."""
+"""Every test runs on asyncio and trio, with a clock that jumps instead of sleeping (`allframe.testing.VirtualClock`)."""
 
 from __future__ import annotations
 
@@ -7,23 +7,17 @@ from typing import Any
 
 import pytest
 
-from allframe.events.sqlite import SqliteBackend
-from tests.virtual import LoopClock, hold_clock_during, virtual_backend
+from allframe.testing import VirtualClock
 
 
 @pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
-    return virtual_backend(request.param)
-
-
-@pytest.fixture(autouse=True)
-def _clock_waits_for_sqlite(monkeypatch: pytest.MonkeyPatch) -> None:
-    hold_clock_during(SqliteBackend, monkeypatch)
+def anyio_backend(request: pytest.FixtureRequest, virtual_clock: VirtualClock) -> tuple[str, dict[str, Any]]:
+    return virtual_clock.backend(request.param)
 
 
 @pytest.fixture
-def clock() -> LoopClock:
-    return LoopClock()
+def clock(virtual_clock: VirtualClock) -> VirtualClock:
+    return virtual_clock
 
 
 @pytest.fixture(params=["memory", "sqlite"])

@@ -27,6 +27,7 @@ from allframe.events.store import EventStore
 from allframe.inject import Provider
 from allframe.naming import Names
 from allframe.saga.declare import SAGAS, Saga
+from allframe.saga.engine import Rehearsal
 from allframe.saga.execution import TERMINAL, SagaStatus
 from allframe.saga.handle import Entry, SagaHandle
 from allframe.saga.monitor import Monitor, SagaMetadata
@@ -59,6 +60,9 @@ class SagaOrchestrator:
         grace: Seconds that steps are given when leaving.
         clock: Wall time; the machine's, if not given.
     """
+
+    #: What `allframe.testing` puts between us and the steps.
+    _rehearsal: Rehearsal | None = None
 
     def __init__(
         self,
@@ -100,6 +104,7 @@ class SagaOrchestrator:
                 # A memory store of our own is gone when we leave: what runs is rolled back while it can be.
                 ephemeral=self._owns_store and not self._store.backend.durable,
             )
+            self._registry.rehearsal = self._rehearsal
             await self._registry.enter()
         except BaseException:
             await self._close_store()

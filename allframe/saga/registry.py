@@ -21,7 +21,7 @@ from allframe.errors import OperationRefused, OrchestratorClosed, StoreError, St
 from allframe.events.backend import Commit, EventStoreBackend, HeadQuery, Row, Write, new_id
 from allframe.events.lockfile import caller
 from allframe.inject import Provider
-from allframe.saga.engine import persist
+from allframe.saga.engine import Rehearsal, persist
 from allframe.saga.execution import RUNNING, TERMINAL, Execution, Move, SagaStatus
 from allframe.saga.graph import SagaGraph
 from allframe.saga.handle import Entry
@@ -68,6 +68,7 @@ class Registry:
         self.backend, self.provider, self.clock = backend, provider, clock
         self.entries: dict[str, Entry] = {}
         self.definitions: set[str] = set()
+        self.rehearsal: Rehearsal | None = None
         self.epoch = 0
         #: Nothing new begins; what runs may end.
         self.leaving = False
@@ -75,8 +76,7 @@ class Registry:
         self.monitor, self._find = monitor, find
         self.verbs, self.turns = Verbs(self), Turns(max_running, self._run)
         self._ephemeral = ephemeral
-        self._clean = True
-        self._claimed = False
+        self._clean, self._claimed = True, False
         self._keeper = Keeper(grace, self._wind_up, self._dropped, self._broken, self._fail_all)
 
     # --- entering and leaving ----------------------------------------------------------------------------------------

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import anyio
@@ -221,6 +222,8 @@ class RunningSaga:
         part = step if isinstance(move, Run) else step.compensation
         # What was stored is wall time, and a clock that was set back must not make a second last a day.
         longest = ((part and part.retry) or Retry()).longest
+        if self.engine.rehearsal is not None:
+            self.engine.rehearsal.wait(move.at)
         alarm = anyio.Event()
         self._alarms.add(alarm)
         try:
@@ -258,7 +261,10 @@ class RunningSaga:
         arguments = self._arguments(parameters, context)
         self._attempts[index] = this
         try:
-            await attempt(lambda: function(self.saga, **arguments), this, lambda: self.engine.dropping)
+            call: Callable[[], Awaitable[Any]] = partial(function, self.saga, **arguments)
+            if self.engine.rehearsal is not None:
+                call = self.engine.rehearsal.call(context, this, call)
+            await attempt(call, this, lambda: self.engine.dropping)
         finally:
             del self._attempts[index]
 
