@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -19,6 +18,7 @@ from allframe import (
     Retry,
     SagaIdConflict,
     SagaStatus,
+    StepContext,
     StepFailed,
     StepOutputLost,
     StepRefused,
@@ -26,6 +26,9 @@ from allframe import (
     StepUnknown,
     Unknown,
 )
+from allframe.saga.monitor import Monitor
+from allframe.saga.perform import new_attempt
+from allframe.saga.records import SagaRecovered
 from allframe.testing import (
     Crash,
     Ending,
@@ -42,6 +45,8 @@ from allframe.testing import (
     run_saga,
     run_saga_sync,
 )
+from allframe.testing.script import Script
+from allframe.testing.stage import Stage, StageClock
 from tests.saga.world import World, assert_invariants, trip
 
 pytestmark = pytest.mark.anyio
@@ -196,6 +201,8 @@ async def test_a_store_of_ones_own_stays_open_and_holds_the_saga(world: World, s
         again = await play(World(), store=store, id="trip-1")
 
         await assert_invariants(store)
+        records = [entry.record for entry in await Monitor(store).timeline("trip-1")]
+        assert [record.recoveries for record in records if isinstance(record, SagaRecovered)] == [1]
         assert run.id == again.id == "trip-1"
         assert again.trace == run.trace
         with pytest.raises(SagaIdConflict):
@@ -269,10 +276,14 @@ def test_in_a_plain_function_all_time_is_virtual(world: World, backend: str) -> 
     assert run.seconds == 10
 
 
-async def test_other_sagas_of_the_store_run_as_they_are(world: World, tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/store.db"
+def test_other_sagas_of_the_store_run_as_they_are() -> None:
     Trip = trip()
-    await run_saga(Trip(), provide={World: world}, store=url, id="one", outcomes={"second": Timeout})
-    other = await run_saga(Trip(), provide={World: world}, store=url, id="two")
 
-    assert other.trace == ["first", "second", "third"]
+    async def body() -> None: ...
+
+    async def main() -> bool:
+        stage = Stage("one", Script(Trip.graph, {"second": Timeout}), StageClock())
+        context = StepContext("two", "second", 1, "two/second/do", "two/second/do", None, 1)
+        return stage.call(context, new_attempt(1), body) is body
+
+    assert anyio.run(main)
