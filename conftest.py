@@ -15,8 +15,19 @@ from allframe.events import event as events
 from allframe.saga.declare import SAGAS
 from allframe.saga.steps import STEPS
 
+#: Pages whose code is a project of several files; `tests/testing/test_plugin.py` makes it and runs it.
+ELSEWHERE = ("testing.md",)
 #: The pages whose code is run.
-PAGES = ("README.md", *sorted(f"docs/{page.name}" for page in (Path(__file__).parent / "docs").glob("*.md")))
+PAGES = (
+    "README.md",
+    *sorted(
+        f"docs/{page.name}" for page in (Path(__file__).parent / "docs").glob("*.md") if page.name not in ELSEWHERE
+    ),
+)
+
+
+#: Ours, for our own tests also where allframe is not installed; and what runs other projects from a test.
+pytest_plugins = ("pytest_allframe", "pytester")
 
 
 def pytest_configure(config: pytest.Config) -> None:

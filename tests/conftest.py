@@ -1,35 +1,31 @@
-"""Every test runs on asyncio and trio, with a clock that jumps instead of sleeping (`tests.virtual`)."""
+"""Every test runs on asyncio and trio, with a clock that jumps instead of sleeping (`allframe.testing.VirtualClock`)."""
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from allframe.events.sqlite import SqliteBackend
-from tests.virtual import LoopClock, hold_clock_during, hold_clock_for_threads, virtual_backend
+from allframe.testing import VirtualClock
 
 
 @pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
-    return virtual_backend(request.param)
+def anyio_backend(request: pytest.FixtureRequest, virtual_clock: VirtualClock) -> tuple[str, dict[str, Any]]:
+    return virtual_clock.backend(request.param)
 
 
 @pytest.fixture(autouse=True)
-def _clock_waits_for_sqlite(monkeypatch: pytest.MonkeyPatch) -> None:
-    hold_clock_during(SqliteBackend, monkeypatch)
-
-
-@pytest.fixture(autouse=True)
-def _clock_waits_for_threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.node.get_closest_marker("threads_take_time") is None:
-        hold_clock_for_threads(monkeypatch)
+def _clock_goes_on(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a test about sync steps that take long."""
+    if request.node.get_closest_marker("threads_take_time") is not None:
+        monkeypatch.setattr("allframe.saga.perform.waiting_for_thread", contextlib.nullcontext())
 
 
 @pytest.fixture
-def clock() -> LoopClock:
-    return LoopClock()
+def clock(virtual_clock: VirtualClock) -> VirtualClock:
+    return virtual_clock
 
 
 @pytest.fixture(params=["memory", "sqlite"])

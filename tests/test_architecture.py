@@ -33,6 +33,7 @@ LONG: dict[str, str] = {
 #: Imports of our own inside functions, (file, module): the reason.
 DEFERRED: dict[tuple[str, str], str] = {
     ("allframe/cli/__init__.py", "allframe.cli.app"): "without the extra, the command says what to install",
+    ("allframe/testing/clock.py", "allframe.testing.trio_clock"): "only who tests on trio needs it",
 }
 
 #: What an extra brings: only these rooms may import it.
@@ -42,6 +43,8 @@ OPTIONAL: dict[str, tuple[str, ...]] = {
     "rich": ("cli",),
     "dishka": ("inject",),
     "typeguard": ("saga", "testing"),
+    "pytest": ("testing",),
+    "trio": ("testing",),
     "psycopg": ("events",),
 }
 

@@ -10,9 +10,9 @@ import pytest
 from allframe import EventStore, SagaOrchestrator, SagaStatus
 from allframe.saga.monitor import Monitor
 from allframe.saga.records import StepFailed
+from allframe.testing import VirtualClock
 from tests.forty import EXAMPLES, Far
 from tests.saga.world import assert_invariants
-from tests.virtual import LoopClock
 
 pytestmark = pytest.mark.anyio
 
@@ -28,7 +28,7 @@ def _irreversible(saga: Any) -> set[str]:
     return {f"s-1/{node.name}/do" for node in graph.plan.nodes if not node.compensated and not node.readonly}
 
 
-async def test_it_completes(saga: Any, clock: LoopClock) -> None:
+async def test_it_completes(saga: Any, clock: VirtualClock) -> None:
     far = Far()
     async with SagaOrchestrator(provide={Far: far}, clock=clock) as orchestrator:
         outcome = await orchestrator.execute(saga, id="s-1")
@@ -36,7 +36,7 @@ async def test_it_completes(saga: Any, clock: LoopClock) -> None:
     assert not [call for call in far.calls if call.startswith("undo")]
 
 
-async def test_whatever_is_refused_leaves_nothing_behind(saga: Any, clock: LoopClock) -> None:
+async def test_whatever_is_refused_leaves_nothing_behind(saga: Any, clock: VirtualClock) -> None:
     """Each thing that it does is refused in turn."""
     probe = Far()
     async with SagaOrchestrator(provide={Far: probe}, clock=clock) as orchestrator:
@@ -54,7 +54,9 @@ async def test_whatever_is_refused_leaves_nothing_behind(saga: Any, clock: LoopC
         assert committed or far.standing == {}, what
 
 
-async def test_stopped_anywhere_it_is_finished_by_the_next_opening(saga: Any, clock: LoopClock, tmp_path: Any) -> None:
+async def test_stopped_anywhere_it_is_finished_by_the_next_opening(
+    saga: Any, clock: VirtualClock, tmp_path: Any
+) -> None:
     """The process is gone after every other of its records in turn."""
     stops = 1
     while True:
@@ -72,7 +74,7 @@ async def test_stopped_anywhere_it_is_finished_by_the_next_opening(saga: Any, cl
         stops += 2
 
 
-async def _run_until(store: EventStore, saga: Any, far: Far, clock: LoopClock, *, records: int) -> bool:
+async def _run_until(store: EventStore, saga: Any, far: Far, clock: VirtualClock, *, records: int) -> bool:
     """Run it, and leave without a word when it has more than so many records; whether it ended before that."""
     async with SagaOrchestrator(store, provide={Far: far}, clock=clock, grace=0) as orchestrator:
         handle = await orchestrator.start(saga, id="s-1")

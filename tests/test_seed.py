@@ -19,8 +19,8 @@ import anyio
 import pytest
 
 from allframe import Event, Refused, SagaDefinition, SagaOrchestrator, SagaStatus, SagaStep, StepRefused, StepTimedOut
+from allframe.testing import VirtualClock
 from tests.sources import ROOT
-from tests.virtual import LoopClock
 
 EXAMPLES = sorted((ROOT / "examples" / "seed").glob("*.py"))
 
@@ -74,7 +74,7 @@ def transfer(saga_id: str, amount: int = 100, *, target: str = "B") -> SagaDefin
 
 
 @pytest.mark.anyio
-async def test_successful_saga(store_url: str, clock: LoopClock) -> None:
+async def test_successful_saga(store_url: str, clock: VirtualClock) -> None:
     async with SagaOrchestrator(store_url, clock=clock) as orchestrator:
         outcome = await orchestrator.execute(transfer("transfer-1"))
 
@@ -88,7 +88,7 @@ async def test_successful_saga(store_url: str, clock: LoopClock) -> None:
 
 
 @pytest.mark.anyio
-async def test_saga_metadata(store_url: str, clock: LoopClock) -> None:
+async def test_saga_metadata(store_url: str, clock: VirtualClock) -> None:
     saga = SagaDefinition("transfer-2").add_step(DebitStep(account="A", amount=Decimal(50)))
 
     assert saga.id == "transfer-2"
@@ -112,7 +112,7 @@ def test_saga_definition_builder() -> None:
 
 
 @pytest.mark.anyio
-async def test_multiple_sagas(store_url: str, clock: LoopClock) -> None:
+async def test_multiple_sagas(store_url: str, clock: VirtualClock) -> None:
     first = SagaDefinition("transfer-1").add_step(DebitStep(account="A", amount=Decimal(100)))
     second = SagaDefinition("transfer-2").add_step(DebitStep(account="B", amount=Decimal(200)))
 
@@ -127,7 +127,7 @@ async def test_multiple_sagas(store_url: str, clock: LoopClock) -> None:
 
 
 @pytest.mark.anyio
-async def test_saga_coordination(store_url: str, clock: LoopClock) -> None:
+async def test_saga_coordination(store_url: str, clock: VirtualClock) -> None:
     """A full execution with debit and credit; and one whose credit is refused."""
     async with SagaOrchestrator(store_url, clock=clock) as orchestrator:
         outcome = await orchestrator.execute(transfer("transfer-100"))
@@ -209,7 +209,7 @@ def order(amount: str) -> SagaDefinition:
 
 
 @pytest.mark.anyio
-async def test_order_saga_reserves_inventory_and_processes_the_payment(store_url: str, clock: LoopClock) -> None:
+async def test_order_saga_reserves_inventory_and_processes_the_payment(store_url: str, clock: VirtualClock) -> None:
     WORLD.clear()
     async with SagaOrchestrator(store_url, clock=clock) as orchestrator:
         outcome = await orchestrator.execute(order("99.99"))
@@ -222,7 +222,7 @@ async def test_order_saga_reserves_inventory_and_processes_the_payment(store_url
 
 
 @pytest.mark.anyio
-async def test_order_saga_releases_inventory_if_the_payment_fails(store_url: str, clock: LoopClock) -> None:
+async def test_order_saga_releases_inventory_if_the_payment_fails(store_url: str, clock: VirtualClock) -> None:
     WORLD.clear()
     async with SagaOrchestrator(store_url, clock=clock) as orchestrator:
         with pytest.raises(StepRefused) as refusal:
@@ -233,7 +233,7 @@ async def test_order_saga_releases_inventory_if_the_payment_fails(store_url: str
 
 
 @pytest.mark.anyio
-async def test_order_saga_refunds_a_payment_that_did_not_end_in_time(store_url: str, clock: LoopClock) -> None:
+async def test_order_saga_refunds_a_payment_that_did_not_end_in_time(store_url: str, clock: VirtualClock) -> None:
     """There only the steps before the one that timed out are compensated: the payment may have gone through, and stays."""
     WORLD.clear()
     async with SagaOrchestrator(store_url, clock=clock) as orchestrator:

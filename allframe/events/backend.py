@@ -12,7 +12,7 @@ A backend stores rows and knows nothing of what is in them. It promises four thi
     Where a write without an expected version would go is not known: it is recognised beside one that has an expected
     version, and alone only by the backend that reported it to be in doubt.
 
-`tests/events/contract.py` runs over every backend.
+`allframe.testing.backends` has this contract as tests, for backends of your own as well; they run over every one of ours.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ from urllib.parse import quote
 import anyio
 from anyio import CancelScope, CapacityLimiter, to_thread
 
+from allframe.clock import waiting_for_thread
 from allframe.errors import StoreUnavailable
 from allframe.events import sqlite_read
 from allframe.events.backend import BackendStats, Claim, Commit, Head, HeadQuery, StoredRow
@@ -87,7 +88,7 @@ class SqliteBackend:
             raise StoreUnavailable(f"{self._file.path} is open already.")
         opening = _Opening(self._look if self.readonly else self._own, self._let_go)
         try:
-            with CancelScope(shield=True):
+            with waiting_for_thread, CancelScope(shield=True):
                 await to_thread.run_sync(opening.make, where, limiter=CapacityLimiter(1))
         except BaseException:
             opening.abandon()
@@ -106,7 +107,8 @@ class SqliteBackend:
                 return
             self._closing = closing = anyio.Event()
             try:
-                await to_thread.run_sync(self._let_go, limiter=self._reading)
+                with waiting_for_thread:
+                    await to_thread.run_sync(self._let_go, limiter=self._reading)
             finally:
                 closing.set()
 
@@ -209,7 +211,8 @@ class SqliteBackend:
     async def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         reader = self._check_open()
         # Threads of its own: user code that fills the shared ones must not keep the store from being read.
-        return await to_thread.run_sync(reader.read, query, limiter=self._reading)
+        with waiting_for_thread:
+            return await to_thread.run_sync(reader.read, query, limiter=self._reading)
 
     def _check_open(self) -> SqliteReader:
         self._check_forked()

@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 
 import anyio
 
+from allframe.clock import waiting_for_thread
 from allframe.loops import running_loop, soon
 
 __all__ = ["Writer"]
@@ -65,7 +66,8 @@ class Writer(Generic[I, R]):
         """Have ``item`` written. It is handed in before the first await: a cancelled wait does not take it back."""
         ticket = _Ticket(item, None)
         self._queue.put(ticket)
-        await ticket.done.wait()
+        with waiting_for_thread:
+            await ticket.done.wait()
         result: R = ticket.outcome()
         return result
 
@@ -73,7 +75,7 @@ class Writer(Generic[I, R]):
         """What ``function`` returns on the thread, alone, after what was handed in before it. The wait is shielded."""
         ticket = _Ticket(None, function)
         self._queue.put(ticket)
-        with anyio.CancelScope(shield=True):
+        with waiting_for_thread, anyio.CancelScope(shield=True):
             await ticket.done.wait()
         result: T = ticket.outcome()
         return result

@@ -16,9 +16,25 @@ from allframe.saga.threads import Threads
 from allframe.saga.timers import Timers
 
 if TYPE_CHECKING:
+    from allframe.saga.context import StepContext
+    from allframe.saga.perform import Attempt
     from allframe.saga.running import RunningSaga
 
-__all__ = ["Engine", "persist"]
+__all__ = ["Engine", "Rehearsal", "persist"]
+
+
+class Rehearsal(Protocol):
+    """What a test puts between an engine and what it performs (`allframe.testing`)."""
+
+    def call(
+        self, context: StepContext, this: Attempt, body: Callable[[], Awaitable[Any]]
+    ) -> Callable[[], Awaitable[Any]]:
+        """What is awaited, within ``this.scope``, in place of ``body``: one attempt of a step or compensation."""
+        ...
+
+    def wait(self, until: int) -> None:
+        """An attempt is to wait until then: microseconds since 1970, UTC."""
+        ...
 
 
 class Engine(Protocol):
@@ -36,6 +52,8 @@ class Engine(Protocol):
     #: Where sync steps run.
     threads: Threads
     timers: Timers
+    #: None but in tests.
+    rehearsal: Rehearsal | None
 
     @property
     def leaving(self) -> bool:

@@ -28,6 +28,7 @@ from allframe.saga.builder import SagaDefinition
 from allframe.saga.catalog import Catalog
 from allframe.saga.context import StepContext
 from allframe.saga.declare import Saga
+from allframe.saga.engine import Rehearsal
 from allframe.saga.execution import TERMINAL, SagaStatus
 from allframe.saga.graph import SagaGraph
 from allframe.saga.handle import Entry, SagaHandle
@@ -65,6 +66,9 @@ class SagaOrchestrator:
         grace: Seconds that steps are given when leaving.
         clock: Wall time; the machine's, if not given.
     """
+
+    #: What `allframe.testing` puts between us and the steps.
+    _rehearsal: Rehearsal | None = None
 
     def __init__(
         self,
@@ -109,6 +113,7 @@ class SagaOrchestrator:
                 # A memory store of our own is gone when we leave: what runs is rolled back while it can be.
                 ephemeral=self._owns_store and not self._store.backend.durable,
             )
+            self._registry.rehearsal = self._rehearsal
             await self._registry.enter()
         except BaseException:
             await self._close_store()

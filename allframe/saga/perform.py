@@ -13,10 +13,11 @@ import traceback
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import Any
 
 import anyio
 
+from allframe.clock import waiting_for_thread
 from allframe.errors import ErrorInfo
 from allframe.saga.context import EffectUnknown, Refused
 from allframe.saga.graph import Parameter
@@ -27,12 +28,12 @@ __all__ = [
     "Attempt",
     "Left",
     "attempt",
-    "attempt_on_thread",
     "describe",
     "is_refusal",
     "is_unknown",
     "natively_cancelled",
     "new_attempt",
+    "on_thread",
 ]
 
 _MAX_MESSAGE = 8 << 10
@@ -92,12 +93,8 @@ def new_attempt(timeout: float | None) -> Attempt:
     return Attempt(timeout, anyio.CancelScope(deadline=deadline))
 
 
-#: Makes what the attempt needs, and gives the call to be made.
-Ready: TypeAlias = Callable[[], Awaitable[Callable[[], Any]]]
-
-
-async def attempt(ready: Ready, this: Attempt, dropping: Callable[[], bool]) -> None:
-    """Await what ``ready`` gives to be called, all within ``this.scope``, and note in ``this`` how it ended.
+async def attempt(call: Callable[[], Awaitable[Any]], this: Attempt, dropping: Callable[[], bool]) -> None:
+    """Await ``call()`` within ``this.scope``, and note in ``this`` how it ended.
 
     Raises:
         Left: if the orchestrator drops it, or its task was cancelled by somebody else than us.
@@ -105,66 +102,61 @@ async def attempt(ready: Ready, this: Attempt, dropping: Callable[[], bool]) -> 
     """
     try:
         with this.scope:
-            call = await ready()
             this.value = await call()
             this.returned = True
     except BaseException as error:  # noqa: BLE001 - it is what there is to note
         _note(error, this, dropping)
-    _settle(this, dropping)
+    if dropping():
+        raise Left
+    # A step that never yields is not cut by its deadline, and one that swallows the cancellation returns all the same.
+    this.overdue = anyio.current_time() >= this.scope.deadline or (this.scope.cancel_called and not this.cut)
 
 
-async def attempt_on_thread(
-    ready: Ready, start: Callable[[Callable[[], Any]], Job], this: Attempt, dropping: Callable[[], bool]
-) -> None:
-    """Wait for what ``ready`` gives to be called, on the thread where ``start`` has it called, and note how it ended.
+async def on_thread(start: Callable[[Callable[[], Any]], Job], call: Callable[[], Any], this: Attempt) -> Any:
+    """What ``call()`` returns on the thread where ``start`` has it called: the body of an attempt.
 
     A thread cannot be cut: when its time is over it is asked to end, and waited for all the same.
 
     Raises:
-        Left, KeyboardInterrupt: as `attempt`. The thread may go on.
+        Left: if it is dropped. The thread may go on.
     """
-    job: Job | None = None
-    try:
-        with this.scope:
-            call = await ready()
-            this.begun = False
-            job = start(call)
-            this.begun = True
+    this.begun = False
+    job = start(call)
+    this.begun = True
+    with waiting_for_thread:
+        try:
             await job.done.wait()
-        if job is not None and not job.done.is_set():
+        except anyio.get_cancelled_exc_class():
             this.asked_to_end = True
-            with this.patience:
-                await job.done.wait()
-    except BaseException as error:
-        if job is not None:
-            this.asked_to_end, this.outlived = True, not job.done.is_set()
-            raise Left from error
-        _note(error, this, dropping)
-    if job is not None:
-        this.outlived = not job.done.is_set()
-        if this.outlived:
-            raise Left
-        if job.error is None:
-            this.value, this.returned = job.value, True
-        else:
-            _note(job.error, this, dropping)
-    _settle(this, dropping)
+            if this.scope.cancel_called:  # by us: everybody else's cancellation is a leave
+                await _patiently(job, this.patience)
+    this.outlived = not job.done.is_set()
+    if this.outlived:
+        raise Left
+    if isinstance(job.error, StopIteration):  # a coroutine cannot raise it
+        raise RuntimeError(f"It raised {job.error!r}.") from job.error
+    if job.error is not None:
+        raise job.error
+    return job.value
+
+
+async def _patiently(job: Job, patience: anyio.CancelScope) -> None:
+    try:
+        with patience:
+            await job.done.wait()
+    except anyio.get_cancelled_exc_class():
+        pass  # the task itself was cancelled: the event loop closes
 
 
 def _note(error: BaseException, this: Attempt, dropping: Callable[[], bool]) -> None:
     """Take ``error`` for how the attempt ended, unless it is somebody else's."""
+    if isinstance(error, Left):
+        raise error
     if interrupt := _find(error, KeyboardInterrupt):
         raise interrupt from None
     if dropping() or (isinstance(error, anyio.get_cancelled_exc_class()) and natively_cancelled()):
         raise Left from error
     this.error = error
-
-
-def _settle(this: Attempt, dropping: Callable[[], bool]) -> None:
-    if dropping():
-        raise Left
-    # A step that never yields is not cut by its deadline, and one that swallows the cancellation returns all the same.
-    this.overdue = anyio.current_time() >= this.scope.deadline or (this.scope.cancel_called and not this.cut)
 
 
 def natively_cancelled() -> bool:

@@ -22,7 +22,7 @@ from allframe.events.backend import Commit, EventStoreBackend, HeadQuery, Row, W
 from allframe.events.lockfile import caller
 from allframe.inject import Provider
 from allframe.saga.catalog import Catalog
-from allframe.saga.engine import persist
+from allframe.saga.engine import Rehearsal, persist
 from allframe.saga.execution import RUNNING, TERMINAL, Execution, Move, SagaStatus
 from allframe.saga.graph import SagaGraph
 from allframe.saga.handle import Entry
@@ -70,6 +70,7 @@ class Registry:
         self.backend, self.provider, self.clock = backend, provider, clock
         self.entries: dict[str, Entry] = {}
         self.definitions: set[str] = set()
+        self.rehearsal: Rehearsal | None = None
         self.epoch = 0
         #: Nothing new begins; what runs may end.
         self.leaving = False
@@ -77,8 +78,7 @@ class Registry:
         self.monitor, self.catalog = monitor, catalog
         self.verbs, self.turns = Verbs(self), Turns(max_running, self._run)
         self._ephemeral = ephemeral
-        self._clean = True
-        self._claimed = False
+        self._clean, self._claimed = True, False
         self.threads = Threads(backend.hold)
         self._keeper = Keeper(grace, self._wind_up, self._dropped, self._broken, self._fail_all)
 

@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -34,7 +34,7 @@ from allframe.saga.graph import Compensation, Parameter, SagaGraph, Source, Step
 from allframe.saga.judge import Ended, judge_compensation, judge_step
 from allframe.saga.monitor import head_of
 from allframe.saga.outputs import load_output
-from allframe.saga.perform import Attempt, attempt, attempt_on_thread, new_attempt
+from allframe.saga.perform import Attempt, attempt, new_attempt, on_thread
 from allframe.saga.records import (
     SCHEMA_VERSION,
     CancelRequested,
@@ -309,6 +309,8 @@ class RunningSaga:
         state = self.execution.steps[move.step]
         # What was stored is wall time, and a clock that was set back must not make a second last a day.
         longest = state.wait if isinstance(move, Run) else state.undo_wait
+        if self.engine.rehearsal is not None:
+            self.engine.rehearsal.wait(move.at)
         with self._waiting() as wait:
             wait.deadline = anyio.current_time() + min(move.at - self._now(), longest) / 1e6
             await anyio.sleep_forever()
@@ -354,17 +356,18 @@ class RunningSaga:
         positional = (self.graph.self_of(self.saga, index),) if part.is_method else ()
         scope = self._scopes.open(index, self.engine.provider, part.parameters, context, this)
 
-        async def ready() -> Callable[[], Any]:
-            return partial(part.function, *positional, **arguments, **await scope.made())
+        async def body() -> Any:
+            function = partial(part.function, *positional, **arguments, **await scope.made())
+            return await (function() if part.is_async else on_thread(self.engine.threads.start, function, this))
 
+        call: Callable[[], Awaitable[Any]] = body
+        if self.engine.rehearsal is not None:
+            call = self.engine.rehearsal.call(context, this, body)
         self._attempts[index] = this
         if this.timeout is not None:
             self._watch(index, this.scope.deadline)
         try:
-            if part.is_async:
-                await attempt(ready, this, lambda: self.engine.dropping)
-            else:
-                await attempt_on_thread(ready, self.engine.threads.start, this, lambda: self.engine.dropping)
+            await attempt(call, this, lambda: self.engine.dropping)
         finally:
             del self._attempts[index]
             if index in self._tickets:

@@ -17,8 +17,8 @@ import pytest
 from allframe.errors import ConcurrencyError, StoreUnavailable
 from allframe.events.backend import Commit, Row, Write
 from allframe.events.sqlite import SqliteBackend
+from allframe.testing.backend_rows import row, write
 from tests.events import outside
-from tests.events.contract import row, write
 
 pytestmark = pytest.mark.anyio
 

@@ -14,8 +14,8 @@ import pytest
 from allframe.errors import StoreInUse
 from allframe.events.backend import Commit
 from allframe.events.sqlite import SqliteBackend
+from allframe.testing.backend_rows import write
 from tests.events import outside
-from tests.events.contract import write
 
 pytestmark = pytest.mark.anyio
 

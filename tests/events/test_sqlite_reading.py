@@ -14,8 +14,8 @@ from allframe.errors import StoreUnavailable
 from allframe.events import sqlite_read
 from allframe.events.backend import Commit, HeadQuery
 from allframe.events.sqlite import SqliteBackend
+from allframe.testing.backend_rows import head, put_heads, write
 from tests.events import outside
-from tests.events.contract import head, put_heads, write
 
 pytestmark = pytest.mark.anyio
 
@@ -127,6 +127,9 @@ async def test_readers_in_other_processes_never_meet_a_lock(tmp_path: Path, back
             await backend.commit(Commit((write("a", expected=version),)))
 
 
+@pytest.mark.parametrize(
+    "anyio_backend", ["asyncio", "trio"]
+)  # in real time: a virtual clock would wait for the reader
 async def test_a_read_that_waits_while_the_store_is_closed_says_so(backend: SqliteBackend) -> None:
     refused: list[str] = []
 

@@ -496,7 +496,7 @@ async def test_it_tells_where_it_stands_if_it_was_over_when_it_was_asked_for(hom
 
 
 async def test_it_tells_where_it_stands_if_it_was_recovered_when_it_was_asked_for(
-    store_url: str, clock: world.LoopClock, tmp_path: Path
+    store_url: str, clock: world.VirtualClock, tmp_path: Path
 ) -> None:
     async with crashed_in_second(store_url, clock, tmp_path) as (store, _):
         async with SagaOrchestrator(store, provide={World: World()}, clock=clock) as orchestrator:
@@ -671,7 +671,7 @@ def name(request: pytest.FixtureRequest) -> Iterator[str]:
 class crashed_in_second:
     """A store whose owner died in the second step of `trip`, and the world that the step changed."""
 
-    def __init__(self, url: str, clock: world.LoopClock, folder: Path, *, name: str | None = None) -> None:
+    def __init__(self, url: str, clock: world.VirtualClock, folder: Path, *, name: str | None = None) -> None:
         self._url, self._clock, self._folder, self._name = url, clock, folder, name
 
     async def __aenter__(self) -> tuple[EventStore, World]:
@@ -699,7 +699,7 @@ async def over(orchestrator: SagaOrchestrator) -> SagaMetadata:
     return metadata
 
 
-async def test_after_a_crash_it_goes_on_by_itself(store_url: str, clock: world.LoopClock, tmp_path: Path) -> None:
+async def test_after_a_crash_it_goes_on_by_itself(store_url: str, clock: world.VirtualClock, tmp_path: Path) -> None:
     async with crashed_in_second(store_url, clock, tmp_path, name="trip") as (store, _):
         after = World()
         async with SagaOrchestrator(store, provide={World: after}, clock=clock) as orchestrator:
@@ -711,7 +711,7 @@ async def test_after_a_crash_it_goes_on_by_itself(store_url: str, clock: world.L
 
 
 async def test_after_a_crash_it_is_rolled_back_with_what_was_stored(
-    store_url: str, clock: world.LoopClock, tmp_path: Path
+    store_url: str, clock: world.VirtualClock, tmp_path: Path
 ) -> None:
     async with crashed_in_second(store_url, clock, tmp_path) as (store, _):
         after = World()
@@ -724,7 +724,7 @@ async def test_after_a_crash_it_is_rolled_back_with_what_was_stored(
 
 
 async def test_without_the_class_of_a_step_it_is_blocked_until_that_is_there(
-    store_url: str, clock: world.LoopClock, tmp_path: Path
+    store_url: str, clock: world.VirtualClock, tmp_path: Path
 ) -> None:
     async with crashed_in_second(store_url, clock, tmp_path) as (store, _):
         async with SagaOrchestrator(store, sagas=[Look], provide={World: World()}, clock=clock) as orchestrator:
@@ -739,7 +739,7 @@ async def test_without_the_class_of_a_step_it_is_blocked_until_that_is_there(
                 await anyio.sleep(1)
 
 
-async def test_whoever_starts_a_blocked_one_is_told(store_url: str, clock: world.LoopClock, tmp_path: Path) -> None:
+async def test_whoever_starts_a_blocked_one_is_told(store_url: str, clock: world.VirtualClock, tmp_path: Path) -> None:
     async with crashed_in_second(store_url, clock, tmp_path) as (store, _):
         async with SagaOrchestrator(store, sagas=[Do], clock=clock) as orchestrator:
             metadata = await over(orchestrator)
@@ -767,7 +767,7 @@ async def _compensate(self: Any, output: str | Unknown, world: Inject[World], ct
 
 
 async def test_a_class_that_changed_without_harm_goes_on(
-    store_url: str, clock: world.LoopClock, tmp_path: Path
+    store_url: str, clock: world.VirtualClock, tmp_path: Path
 ) -> None:
     wider = changed(
         execute=_execute, compensate=_compensate, __annotations__={"note": str, "more": int}, note="", more=7
@@ -778,7 +778,7 @@ async def test_a_class_that_changed_without_harm_goes_on(
 
 
 async def test_a_class_whose_fields_do_not_fit_any_more_blocks(
-    store_url: str, clock: world.LoopClock, tmp_path: Path
+    store_url: str, clock: world.VirtualClock, tmp_path: Path
 ) -> None:
     other = changed(execute=_execute, compensate=_compensate, __annotations__={"note": int})
     async with crashed_in_second(store_url, clock, tmp_path) as (store, _):
@@ -790,7 +790,7 @@ async def test_a_class_whose_fields_do_not_fit_any_more_blocks(
 
 
 async def test_a_class_that_lost_its_compensation_blocks(
-    store_url: str, clock: world.LoopClock, tmp_path: Path
+    store_url: str, clock: world.VirtualClock, tmp_path: Path
 ) -> None:
     poorer = changed(execute=_execute, __annotations__={"note": str}, note="")
     async with crashed_in_second(store_url, clock, tmp_path) as (store, _):

@@ -8,8 +8,8 @@ import anyio
 import pytest
 
 from allframe import EventStore, Retry, Saga, SagaMetadata, SagaOrchestrator, Unknown, compensates, step
+from allframe.testing import VirtualClock
 from tests.saga.crash import crash_image
-from tests.virtual import LoopClock
 
 pytestmark = pytest.mark.anyio
 
@@ -37,7 +37,7 @@ class Before(Saga, name="test.changing"):
         return 3
 
 
-async def recovered_with(cls: type[Saga], store_url: str, clock: LoopClock, folder: Path) -> SagaMetadata:
+async def recovered_with(cls: type[Saga], store_url: str, clock: VirtualClock, folder: Path) -> SagaMetadata:
     """Die in the second step of `Before`, recover with ``cls``, and see where that led."""
     async with EventStore(store_url) as store:
         async with SagaOrchestrator(store, sagas=[Before], clock=clock, grace=0) as orchestrator:
@@ -102,7 +102,7 @@ _made: list[object] = []
 
 
 async def test_other_bodies_timeouts_and_retries_are_no_change(
-    store_url: str, clock: LoopClock, tmp_path: Path
+    store_url: str, clock: VirtualClock, tmp_path: Path
 ) -> None:
     cls = changed()
     assert cls.graph.fingerprint == Before.graph.fingerprint
@@ -110,7 +110,7 @@ async def test_other_bodies_timeouts_and_retries_are_no_change(
     assert (await recovered_with(cls, store_url, clock, tmp_path)).status == "completed"
 
 
-async def test_a_new_step_at_the_end_is_run(store_url: str, clock: LoopClock, tmp_path: Path) -> None:
+async def test_a_new_step_at_the_end_is_run(store_url: str, clock: VirtualClock, tmp_path: Path) -> None:
     @compensates("third")
     async def undo_third(self: Saga, third: int | Unknown) -> None: ...
 
@@ -123,13 +123,13 @@ async def test_a_new_step_at_the_end_is_run(store_url: str, clock: LoopClock, tm
     assert (metadata.status, metadata.steps_executed, metadata.total_steps) == ("completed", 4, 4)
 
 
-async def test_a_new_field_with_a_default_is_filled(store_url: str, clock: LoopClock, tmp_path: Path) -> None:
+async def test_a_new_field_with_a_default_is_filled(store_url: str, clock: VirtualClock, tmp_path: Path) -> None:
     cls = changed(colour="red", __annotations__={"number": int, "colour": str})
 
     assert (await recovered_with(cls, store_url, clock, tmp_path)).status == "completed"
 
 
-async def test_a_new_step_before_what_has_begun_blocks(store_url: str, clock: LoopClock, tmp_path: Path) -> None:
+async def test_a_new_step_before_what_has_begun_blocks(store_url: str, clock: VirtualClock, tmp_path: Path) -> None:
     parts = changed().__allframe_definition__  # type: ignore[attr-defined]
     by_name = {declared.attribute: declared.value for declared in [*parts.steps, *parts.compensations]}
 
@@ -151,14 +151,14 @@ async def test_a_new_step_before_what_has_begun_blocks(store_url: str, clock: Lo
     assert "step 'early' is new" in str(metadata.reason)
 
 
-async def test_a_step_that_has_begun_and_is_gone_blocks(store_url: str, clock: LoopClock, tmp_path: Path) -> None:
+async def test_a_step_that_has_begun_and_is_gone_blocks(store_url: str, clock: VirtualClock, tmp_path: Path) -> None:
     metadata = await recovered_with(changed(second=None, undo_second=None), store_url, clock, tmp_path)
 
     assert metadata.status == "blocked"
     assert "step 'second' is gone" in str(metadata.reason)
 
 
-async def test_an_output_that_can_no_longer_be_read_blocks(store_url: str, clock: LoopClock, tmp_path: Path) -> None:
+async def test_an_output_that_can_no_longer_be_read_blocks(store_url: str, clock: VirtualClock, tmp_path: Path) -> None:
     @step
     async def first(self: Saga) -> list[str]:
         return []
@@ -172,7 +172,7 @@ async def test_an_output_that_can_no_longer_be_read_blocks(store_url: str, clock
     assert "The stored output of step 'first' cannot be read as list[str]" in str(metadata.reason)
 
 
-async def test_an_input_that_can_no_longer_be_read_blocks(store_url: str, clock: LoopClock, tmp_path: Path) -> None:
+async def test_an_input_that_can_no_longer_be_read_blocks(store_url: str, clock: VirtualClock, tmp_path: Path) -> None:
     cls = changed(number=None, __annotations__={"other": str})
 
     metadata = await recovered_with(cls, store_url, clock, tmp_path)
@@ -181,7 +181,7 @@ async def test_an_input_that_can_no_longer_be_read_blocks(store_url: str, clock:
     assert "Its stored input cannot be read" in str(metadata.reason)
 
 
-async def test_another_version_is_another_class(store_url: str, clock: LoopClock, tmp_path: Path) -> None:
+async def test_another_version_is_another_class(store_url: str, clock: VirtualClock, tmp_path: Path) -> None:
     class Newer(Before, name="test.changing", version=2):
         @step(timeout=None)
         async def second(self) -> int:

@@ -12,8 +12,8 @@ import pytest
 
 from allframe import EventStore, OrchestratorClosed, SagaOrchestrator, SagaOutcome
 from allframe.saga.monitor import Monitor
+from allframe.testing import VirtualClock
 from tests.saga.journey import Journey, World
-from tests.virtual import LoopClock
 
 pytestmark = pytest.mark.anyio
 
@@ -29,7 +29,7 @@ async def types_of(store: EventStore, saga_id: str = "trip-1") -> list[str]:
     return [entry.record.type.removeprefix("$saga.") for entry in await Monitor(store).timeline(saga_id)]
 
 
-async def finish(store: EventStore, clock: LoopClock) -> tuple[World, SagaOutcome]:
+async def finish(store: EventStore, clock: VirtualClock) -> tuple[World, SagaOutcome]:
     """Let the next opening go on with ``trip-1``."""
     world = World()
     async with SagaOrchestrator(store, provide={World: world}, clock=clock) as orchestrator:
@@ -37,7 +37,7 @@ async def finish(store: EventStore, clock: LoopClock) -> tuple[World, SagaOutcom
 
 
 async def test_a_step_that_ends_within_grace_is_recorded_and_nothing_new_begins(
-    store: EventStore, clock: LoopClock
+    store: EventStore, clock: VirtualClock
 ) -> None:
     world = World()
     world.hooks["do hotel"] = lambda ctx: anyio.sleep(5)
@@ -55,7 +55,7 @@ async def test_a_step_that_ends_within_grace_is_recorded_and_nothing_new_begins(
 
 
 async def test_a_step_that_does_not_end_within_grace_is_dropped_without_a_record(
-    store: EventStore, clock: LoopClock
+    store: EventStore, clock: VirtualClock
 ) -> None:
     world = World()
     world.stop_in("do hotel")
@@ -71,7 +71,7 @@ async def test_a_step_that_does_not_end_within_grace_is_dropped_without_a_record
     assert again.log == ["do hotel 2", "do flight 1", "do car 1"]
 
 
-async def test_whoever_waits_is_told_that_the_orchestrator_left(store: EventStore, clock: LoopClock) -> None:
+async def test_whoever_waits_is_told_that_the_orchestrator_left(store: EventStore, clock: VirtualClock) -> None:
     world = World()
     reached = world.stop_in("do hotel")
     told: list[BaseException] = []
@@ -94,7 +94,7 @@ async def test_whoever_waits_is_told_that_the_orchestrator_left(store: EventStor
 
 
 async def test_a_step_that_ignores_being_dropped_is_waited_for_and_not_recorded(
-    store: EventStore, clock: LoopClock, caplog: pytest.LogCaptureFixture
+    store: EventStore, clock: VirtualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     world = World()
 
@@ -118,7 +118,7 @@ async def test_a_step_that_ignores_being_dropped_is_waited_for_and_not_recorded(
     assert again.log[0] == "do hotel 2"
 
 
-async def test_a_rollback_goes_on_at_the_next_opening(store: EventStore, clock: LoopClock) -> None:
+async def test_a_rollback_goes_on_at_the_next_opening(store: EventStore, clock: VirtualClock) -> None:
     world = World()
     world.fail_in("do car", ValueError("no car"))
     world.hooks["undo flight"] = lambda ctx: anyio.sleep(5)
@@ -136,7 +136,9 @@ async def test_a_rollback_goes_on_at_the_next_opening(store: EventStore, clock: 
     assert again.log == ["undo hotel 1"]
 
 
-async def test_a_retry_that_waits_is_the_same_attempt_at_the_next_opening(store: EventStore, clock: LoopClock) -> None:
+async def test_a_retry_that_waits_is_the_same_attempt_at_the_next_opening(
+    store: EventStore, clock: VirtualClock
+) -> None:
     world = World()
     world.fail_in("do flight", ConnectionError("gone"))
     async with SagaOrchestrator(store, provide={World: world}, clock=clock) as orchestrator:
@@ -153,7 +155,7 @@ async def test_a_retry_that_waits_is_the_same_attempt_at_the_next_opening(store:
     assert again.log == ["do flight 2", "do car 1"]
 
 
-async def test_sagas_that_wait_for_their_turn_stay_recorded(store: EventStore, clock: LoopClock) -> None:
+async def test_sagas_that_wait_for_their_turn_stay_recorded(store: EventStore, clock: VirtualClock) -> None:
     world = World()
     world.hooks["do hotel"] = lambda ctx: anyio.sleep(2)
     async with SagaOrchestrator(store, provide={World: world}, clock=clock, max_running=1) as orchestrator:
@@ -166,7 +168,7 @@ async def test_sagas_that_wait_for_their_turn_stay_recorded(store: EventStore, c
             assert (await orchestrator.execute(Journey(), id=f"trip-{number}")).status == "completed"
 
 
-async def test_a_memory_store_of_its_own_is_rolled_back_and_whoever_waits_gets_the_outcome(clock: LoopClock) -> None:
+async def test_a_memory_store_of_its_own_is_rolled_back_and_whoever_waits_gets_the_outcome(clock: VirtualClock) -> None:
     world = World()
     world.stop_in("do car")
     async with SagaOrchestrator(provide={World: world}, clock=clock) as orchestrator:
@@ -178,7 +180,7 @@ async def test_a_memory_store_of_its_own_is_rolled_back_and_whoever_waits_gets_t
     assert world.log[3:] == ["undo car 1", "undo flight 1", "undo hotel 1"]
 
 
-async def test_a_memory_store_of_its_own_gives_up_after_grace(clock: LoopClock) -> None:
+async def test_a_memory_store_of_its_own_gives_up_after_grace(clock: VirtualClock) -> None:
     world = World()
     world.stop_in("do car")
     world.stop_in("undo car")
@@ -192,13 +194,13 @@ async def test_a_memory_store_of_its_own_gives_up_after_grace(clock: LoopClock) 
         await handle.outcome()
 
 
-async def test_an_error_of_the_body_comes_out_as_it_is(store: EventStore, clock: LoopClock) -> None:
+async def test_an_error_of_the_body_comes_out_as_it_is(store: EventStore, clock: VirtualClock) -> None:
     with pytest.raises(LookupError, match="mine"):
         async with SagaOrchestrator(store, clock=clock):
             raise LookupError("mine")
 
 
-async def test_a_cancelled_body_leaves_as_well(store: EventStore, clock: LoopClock) -> None:
+async def test_a_cancelled_body_leaves_as_well(store: EventStore, clock: VirtualClock) -> None:
     world = World()
     world.hooks["do hotel"] = lambda ctx: anyio.sleep(5)
     with anyio.move_on_after(1):
@@ -210,7 +212,7 @@ async def test_a_cancelled_body_leaves_as_well(store: EventStore, clock: LoopClo
 
 
 async def test_keyboard_interrupt_out_of_a_step_is_raised_from_the_async_with(
-    store: EventStore, clock: LoopClock
+    store: EventStore, clock: VirtualClock
 ) -> None:
     world = World()
     world.fail_in("do flight", KeyboardInterrupt())
@@ -226,7 +228,7 @@ async def test_keyboard_interrupt_out_of_a_step_is_raised_from_the_async_with(
 
 
 async def test_keyboard_interrupt_cuts_a_body_that_waits_for_something_else(
-    store: EventStore, clock: LoopClock
+    store: EventStore, clock: VirtualClock
 ) -> None:
     world = World()
     world.fail_in("do flight", KeyboardInterrupt())
@@ -236,7 +238,7 @@ async def test_keyboard_interrupt_cuts_a_body_that_waits_for_something_else(
             await anyio.sleep_forever()
 
 
-async def test_nothing_can_be_begun_afterwards(store: EventStore, clock: LoopClock) -> None:
+async def test_nothing_can_be_begun_afterwards(store: EventStore, clock: VirtualClock) -> None:
     async with SagaOrchestrator(store, provide={World: World()}, clock=clock) as orchestrator:
         pass
     with pytest.raises(OrchestratorClosed, match="is leaving, or has left"):

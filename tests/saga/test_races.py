@@ -22,9 +22,9 @@ from allframe import (
     StoreInUse,
     step,
 )
+from allframe.testing import VirtualClock
 from tests.saga.crash import crash_image
 from tests.saga.journey import Journey, World
-from tests.virtual import LoopClock
 
 pytestmark = pytest.mark.anyio
 
@@ -61,7 +61,7 @@ def stuck_world() -> World:
 
 
 async def test_a_retry_while_the_failure_is_being_written_goes_on_with_the_same_saga(
-    store: EventStore, clock: LoopClock, monkeypatch: pytest.MonkeyPatch
+    store: EventStore, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = stuck_world()
     slow = Slow(store, "$saga.failed", monkeypatch)
@@ -86,7 +86,7 @@ async def self_or_refused(orchestrator: SagaOrchestrator) -> None:
         return
 
 
-async def test_a_verb_whose_caller_is_cancelled_leaves_the_saga_free(store: EventStore, clock: LoopClock) -> None:
+async def test_a_verb_whose_caller_is_cancelled_leaves_the_saga_free(store: EventStore, clock: VirtualClock) -> None:
     async with SagaOrchestrator(store, provide={World: stuck_world()}, clock=clock) as orchestrator:
         with pytest.raises(CompensationFailed):
             await orchestrator.execute(Journey(), id="trip-1")
@@ -99,7 +99,7 @@ async def test_a_verb_whose_caller_is_cancelled_leaves_the_saga_free(store: Even
                 await self_or_refused(orchestrator)
 
 
-async def test_a_handle_tells_what_came_of_a_retry(store: EventStore, clock: LoopClock) -> None:
+async def test_a_handle_tells_what_came_of_a_retry(store: EventStore, clock: VirtualClock) -> None:
     async with SagaOrchestrator(store, provide={World: stuck_world()}, clock=clock) as orchestrator:
         handle = await orchestrator.start(Journey(), id="trip-1")
         assert (await handle.outcome()).status == "failed"
@@ -108,7 +108,7 @@ async def test_a_handle_tells_what_came_of_a_retry(store: EventStore, clock: Loo
         assert (await handle.outcome()).status == "compensated"
 
 
-async def test_verbs_during_leaving_end(store_url: str, clock: LoopClock, tmp_path: Path) -> None:
+async def test_verbs_during_leaving_end(store_url: str, clock: VirtualClock, tmp_path: Path) -> None:
     world = World()
     reached = world.stop_in("do flight")
     ended = 0
@@ -138,7 +138,7 @@ async def test_verbs_during_leaving_end(store_url: str, clock: LoopClock, tmp_pa
 
 
 async def test_a_start_with_another_input_during_recovery_strands_nothing(
-    store_url: str, clock: LoopClock, tmp_path: Path
+    store_url: str, clock: VirtualClock, tmp_path: Path
 ) -> None:
     world = World()
     reached = world.stop_in("do flight")
@@ -158,7 +158,9 @@ async def test_a_start_with_another_input_during_recovery_strands_nothing(
         assert len(await orchestrator.get_history(status="completed")) == 10
 
 
-async def test_recovered_sagas_have_their_turn_among_new_ones(store_url: str, clock: LoopClock, tmp_path: Path) -> None:
+async def test_recovered_sagas_have_their_turn_among_new_ones(
+    store_url: str, clock: VirtualClock, tmp_path: Path
+) -> None:
     world = World()
     reached = world.stop_in("do flight")
     async with EventStore(store_url) as store:
@@ -188,7 +190,7 @@ async def test_recovered_sagas_have_their_turn_among_new_ones(store_url: str, cl
 
 
 async def test_cancelling_a_saga_that_is_not_recovered_yet_needs_no_slot(
-    store_url: str, clock: LoopClock, tmp_path: Path
+    store_url: str, clock: VirtualClock, tmp_path: Path
 ) -> None:
     world = World()
     reached = world.stop_in("do flight")
@@ -213,7 +215,7 @@ async def test_cancelling_a_saga_that_is_not_recovered_yet_needs_no_slot(
 
 
 async def test_whoever_waits_is_not_told_what_another_start_of_the_same_id_finds_out(
-    store: EventStore, clock: LoopClock, monkeypatch: pytest.MonkeyPatch
+    store: EventStore, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with SagaOrchestrator(store, provide={World: stuck_world()}, clock=clock) as orchestrator:
         handle = await orchestrator.start(Journey(), id="trip-1")
@@ -242,7 +244,7 @@ class Single(Saga, name="test.races.single"):
         return Told(number=1)
 
 
-async def test_the_events_of_the_last_step_are_in_the_outcome(store: EventStore, clock: LoopClock) -> None:
+async def test_the_events_of_the_last_step_are_in_the_outcome(store: EventStore, clock: VirtualClock) -> None:
     async with SagaOrchestrator(store, clock=clock) as orchestrator:
         live = await orchestrator.execute(Single(), id="s-1")
         again = await orchestrator.execute(Single(), id="s-1")
@@ -261,7 +263,7 @@ class SelfCancelling(Saga, name="test.races.self_cancelling"):
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_native_cancel_of_a_sagas_task_makes_the_orchestrator_leave_and_tells_who_waits(
-    store: EventStore, clock: LoopClock
+    store: EventStore, clock: VirtualClock
 ) -> None:
     async with SagaOrchestrator(store, clock=clock) as orchestrator:
         with pytest.raises(OrchestratorClosed):
@@ -273,7 +275,7 @@ async def test_a_native_cancel_of_a_sagas_task_makes_the_orchestrator_leave_and_
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("awaits", range(12))
 async def test_a_native_cancel_while_entering_gives_the_claim_back(
-    store: EventStore, clock: LoopClock, awaits: int
+    store: EventStore, clock: VirtualClock, awaits: int
 ) -> None:
     async def enter() -> None:
         async with SagaOrchestrator(store, clock=clock):

@@ -15,16 +15,16 @@ from allframe import EventStore, SagaBlocked, SagaOrchestrator, SagaStatus, Stor
 from allframe.events.backend import Commit, Row, Write, new_id
 from allframe.saga.context import UnknownReason
 from allframe.saga.records import SagaRecovered, saga_stream
+from allframe.testing import VirtualClock
 from tests.saga.crash import crash_image
 from tests.saga.journey import Journey, World
-from tests.virtual import LoopClock
 
 pytestmark = pytest.mark.anyio
 
 
 @asynccontextmanager
 async def crashed_in(
-    what: str, store_url: str, clock: LoopClock, folder: Path, *, world: World | None = None, sagas: int = 1
+    what: str, store_url: str, clock: VirtualClock, folder: Path, *, world: World | None = None, sagas: int = 1
 ) -> AsyncIterator[EventStore]:
     """A store whose owner died while ``trip-1``, ``trip-2``, … did ``what``."""
     world = world or World()
@@ -41,7 +41,7 @@ async def crashed_in(
         yield image
 
 
-async def finish(store: EventStore, world: World, clock: LoopClock, saga_id: str = "trip-1") -> SagaStatus:
+async def finish(store: EventStore, world: World, clock: VirtualClock, saga_id: str = "trip-1") -> SagaStatus:
     """Open an orchestrator, do nothing, and wait until the saga is over."""
     async with SagaOrchestrator(store, provide={World: world}, clock=clock) as orchestrator:
         while (metadata := await orchestrator.get_saga(saga_id)) is None or metadata.status in (
@@ -54,7 +54,7 @@ async def finish(store: EventStore, world: World, clock: LoopClock, saga_id: str
 
 
 async def test_a_step_in_which_the_process_died_runs_again_and_the_saga_goes_on(
-    store_url: str, clock: LoopClock, tmp_path: Path
+    store_url: str, clock: VirtualClock, tmp_path: Path
 ) -> None:
     async with crashed_in("do flight", store_url, clock, tmp_path) as store:
         world = World()
@@ -65,7 +65,7 @@ async def test_a_step_in_which_the_process_died_runs_again_and_the_saga_goes_on(
 
 
 async def test_a_compensation_in_which_the_process_died_runs_again(
-    store_url: str, clock: LoopClock, tmp_path: Path
+    store_url: str, clock: VirtualClock, tmp_path: Path
 ) -> None:
     world = World()
     world.fail_in("do car", ValueError("no car"))
@@ -79,7 +79,7 @@ async def test_a_compensation_in_which_the_process_died_runs_again(
 
 
 async def test_what_was_cancelled_before_the_crash_is_rolled_back_with_the_step_that_crashed(
-    store_url: str, clock: LoopClock, tmp_path: Path
+    store_url: str, clock: VirtualClock, tmp_path: Path
 ) -> None:
     world = World()
     stopped = world.stop_in("do flight")
@@ -113,7 +113,9 @@ async def test_what_was_cancelled_before_the_crash_is_rolled_back_with_the_step_
         assert (unknown.reason, unknown.attempts) == (UnknownReason.CRASH, 1)
 
 
-async def test_a_retry_that_was_still_waiting_goes_on_waiting(store_url: str, clock: LoopClock, tmp_path: Path) -> None:
+async def test_a_retry_that_was_still_waiting_goes_on_waiting(
+    store_url: str, clock: VirtualClock, tmp_path: Path
+) -> None:
     world = World()
     world.fail_in("do flight", ConnectionError("gone"))
     async with EventStore(store_url) as store:
@@ -140,7 +142,7 @@ async def test_a_retry_that_was_still_waiting_goes_on_waiting(store_url: str, cl
 
 
 async def test_a_retry_whose_time_passed_while_nobody_ran_begins_at_once_and_counts_as_a_crash(
-    store_url: str, clock: LoopClock, tmp_path: Path
+    store_url: str, clock: VirtualClock, tmp_path: Path
 ) -> None:
     world = World()
     world.fail_in("do flight", ConnectionError("gone"))
@@ -160,7 +162,7 @@ async def test_a_retry_whose_time_passed_while_nobody_ran_begins_at_once_and_cou
         assert (clock.now() - began).total_seconds() < 5
 
 
-async def test_a_saga_that_waited_for_its_turn_runs(store_url: str, clock: LoopClock, tmp_path: Path) -> None:
+async def test_a_saga_that_waited_for_its_turn_runs(store_url: str, clock: VirtualClock, tmp_path: Path) -> None:
     world = World()
     reached = world.stop_in("do hotel")
     async with EventStore(store_url) as store:
@@ -179,7 +181,7 @@ async def test_a_saga_that_waited_for_its_turn_runs(store_url: str, clock: LoopC
         assert await finish(image, again, clock, "trip-1") == "completed"
 
 
-async def test_outputs_come_back_with_their_types(store_url: str, clock: LoopClock, tmp_path: Path) -> None:
+async def test_outputs_come_back_with_their_types(store_url: str, clock: VirtualClock, tmp_path: Path) -> None:
     async with crashed_in("do car", store_url, clock, tmp_path) as store:
         async with SagaOrchestrator(store, provide={World: World()}, clock=clock) as orchestrator:
             outcome = await orchestrator.execute(Journey(), id="trip-1")
@@ -187,7 +189,7 @@ async def test_outputs_come_back_with_their_types(store_url: str, clock: LoopClo
             assert outcome.outputs == {"hotel": "room 1", "flight": ("room 1", 7), "car": "car for room 1"}
 
 
-async def test_what_is_over_is_left_alone(store_url: str, clock: LoopClock) -> None:
+async def test_what_is_over_is_left_alone(store_url: str, clock: VirtualClock) -> None:
     async with EventStore(store_url) as store:
         async with SagaOrchestrator(store, provide={World: World()}, clock=clock) as orchestrator:
             for number in range(50):
@@ -200,7 +202,7 @@ async def test_what_is_over_is_left_alone(store_url: str, clock: LoopClock) -> N
 
 
 async def test_a_start_during_recovery_joins_the_saga_instead_of_running_it_twice(
-    store_url: str, clock: LoopClock, tmp_path: Path
+    store_url: str, clock: VirtualClock, tmp_path: Path
 ) -> None:
     async with crashed_in("do flight", store_url, clock, tmp_path, sagas=20) as store:
         world = World()
@@ -213,7 +215,7 @@ async def test_a_start_during_recovery_joins_the_saga_instead_of_running_it_twic
 
 
 async def test_recovery_keeps_no_more_sagas_in_memory_than_may_run(
-    store_url: str, clock: LoopClock, tmp_path: Path
+    store_url: str, clock: VirtualClock, tmp_path: Path
 ) -> None:
     async with crashed_in("do flight", store_url, clock, tmp_path, sagas=60) as store:
         world, most = World(), 0
@@ -235,7 +237,7 @@ async def test_recovery_keeps_no_more_sagas_in_memory_than_may_run(
 
 
 async def test_recoveries_are_counted_only_after_a_death_with_an_attempt_open(
-    store_url: str, clock: LoopClock, tmp_path: Path
+    store_url: str, clock: VirtualClock, tmp_path: Path
 ) -> None:
     async with crashed_in("do flight", store_url, clock, tmp_path) as store:
         for expected in (1, 1):  # the second time, the store was closed
@@ -249,7 +251,7 @@ async def test_recoveries_are_counted_only_after_a_death_with_an_attempt_open(
 
 
 async def test_a_saga_whose_records_are_damaged_is_blocked_and_the_others_go_on(
-    store_url: str, clock: LoopClock, tmp_path: Path
+    store_url: str, clock: VirtualClock, tmp_path: Path
 ) -> None:
     async with crashed_in("do flight", store_url, clock, tmp_path, sagas=5) as store:
         rows = await store.backend.read_stream(saga_stream("trip-3"))
@@ -269,7 +271,7 @@ async def test_a_saga_whose_records_are_damaged_is_blocked_and_the_others_go_on(
 
 
 async def test_a_saga_whose_class_is_not_there_is_blocked_until_an_opening_has_it(
-    store_url: str, clock: LoopClock, tmp_path: Path
+    store_url: str, clock: VirtualClock, tmp_path: Path
 ) -> None:
     async with crashed_in("do flight", store_url, clock, tmp_path) as store:
         async with SagaOrchestrator(store, provide={World: World()}, clock=clock, sagas=[]) as orchestrator:
@@ -291,7 +293,7 @@ async def test_a_saga_whose_class_is_not_there_is_blocked_until_an_opening_has_i
 
 
 async def test_a_saga_whose_dependency_is_not_there_is_blocked_until_an_opening_has_it(
-    store_url: str, clock: LoopClock, tmp_path: Path
+    store_url: str, clock: VirtualClock, tmp_path: Path
 ) -> None:
     async with crashed_in("do flight", store_url, clock, tmp_path) as store:
         async with SagaOrchestrator(store, clock=clock) as orchestrator:
@@ -305,7 +307,7 @@ async def test_a_saga_whose_dependency_is_not_there_is_blocked_until_an_opening_
 
 
 async def test_execute_of_a_blocked_saga_tells_at_once_what_it_waits_for(
-    store_url: str, clock: LoopClock, tmp_path: Path
+    store_url: str, clock: VirtualClock, tmp_path: Path
 ) -> None:
     async with crashed_in("do flight", store_url, clock, tmp_path) as store:
         stream = saga_stream("trip-1")
@@ -337,7 +339,7 @@ def _blocked_error(outcome: object) -> BaseException:
 
 @pytest.mark.parametrize("nth", range(1, 9))
 async def test_a_read_that_fails_during_recovery_strands_nothing(
-    store_url: str, clock: LoopClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nth: int
+    store_url: str, clock: VirtualClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nth: int
 ) -> None:
     async with crashed_in("do flight", store_url, clock, tmp_path, sagas=3) as store:
         reads = 0
@@ -366,7 +368,7 @@ async def test_a_read_that_fails_during_recovery_strands_nothing(
 
 
 async def test_retries_go_on_after_a_crash_for_steps_and_compensations(
-    store_url: str, clock: LoopClock, tmp_path: Path
+    store_url: str, clock: VirtualClock, tmp_path: Path
 ) -> None:
     async with crashed_in("do flight", store_url, clock, tmp_path) as store:
         world = World()
@@ -389,7 +391,7 @@ async def test_retries_go_on_after_a_crash_for_steps_and_compensations(
 
 
 async def test_a_wall_clock_that_was_set_back_makes_no_wait_longer_and_no_attempt_unbegun(
-    store_url: str, clock: LoopClock, tmp_path: Path
+    store_url: str, clock: VirtualClock, tmp_path: Path
 ) -> None:
     world = World()
     world.fail_in("do flight", ConnectionError("gone"), times=1)

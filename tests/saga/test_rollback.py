@@ -28,12 +28,10 @@ from allframe import (
 from allframe.clock import from_microseconds
 from tests.saga import world
 from tests.saga.world import Home, World, facts, trip
-from tests.virtual import virtual_backend
+from tests.virtual import ASYNCIO_ONLY
 
 pytestmark = pytest.mark.anyio
 home = world.home
-
-ASYNCIO_ONLY = pytest.mark.parametrize("anyio_backend", [virtual_backend("asyncio")], ids=["asyncio"])
 
 
 async def test_undoes_the_newest_step_first(home: Home) -> None:

@@ -30,12 +30,10 @@ from allframe import (
 )
 from tests.saga import world
 from tests.saga.world import Behaviour, Home, World, facts, trip
-from tests.virtual import virtual_backend
+from tests.virtual import ASYNCIO_ONLY
 
 pytestmark = pytest.mark.anyio
 home = world.home
-
-ASYNCIO_ONLY = pytest.mark.parametrize("anyio_backend", [virtual_backend("asyncio")], ids=["asyncio"])
 
 
 class Odd(BaseException):

@@ -12,8 +12,8 @@ from allframe import EventStore, SagaOrchestrator, StoreUnavailable
 from allframe.events.backend import Commit, Row, Write, new_id
 from allframe.saga.monitor import Monitor
 from allframe.saga.records import SagaRecovered, encode, saga_stream
+from allframe.testing import VirtualClock
 from tests.saga.journey import Journey, World
-from tests.virtual import LoopClock
 
 pytestmark = pytest.mark.anyio
 
@@ -41,7 +41,7 @@ class Trouble:
 @pytest.mark.parametrize("how", ["full", "lost reply"])
 @pytest.mark.parametrize("nth", [1, 2, 3, 4, 5, 6])
 async def test_every_commit_may_fail_for_a_while_and_the_saga_ends_as_if_it_had_not(
-    store_url: str, clock: LoopClock, monkeypatch: pytest.MonkeyPatch, nth: int, how: str
+    store_url: str, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch, nth: int, how: str
 ) -> None:
     world = World()
     world.fail_in("do car", ValueError("no car"))
@@ -65,7 +65,7 @@ async def test_every_commit_may_fail_for_a_while_and_the_saga_ends_as_if_it_had_
 
 
 async def test_while_the_store_cannot_be_written_nothing_begins_and_it_can_be_seen(
-    store_url: str, clock: LoopClock, monkeypatch: pytest.MonkeyPatch
+    store_url: str, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = World()
     async with EventStore(store_url) as store:
@@ -85,7 +85,7 @@ async def test_while_the_store_cannot_be_written_nothing_begins_and_it_can_be_se
 
 
 async def test_results_that_cannot_be_written_before_leaving_are_named_and_run_again(
-    store_url: str, clock: LoopClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    store_url: str, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     world = World()
     async with EventStore(store_url) as store:
@@ -103,7 +103,7 @@ async def test_results_that_cannot_be_written_before_leaving_are_named_and_run_a
     assert again.log[0] == "do hotel 2"
 
 
-async def test_somebody_elses_write_stops_the_saga_here(store_url: str, clock: LoopClock) -> None:
+async def test_somebody_elses_write_stops_the_saga_here(store_url: str, clock: VirtualClock) -> None:
     world = World()
     async with (
         EventStore(store_url) as store,

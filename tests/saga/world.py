@@ -12,14 +12,12 @@ A `Home` is a store that can be closed and opened again. After each test that ha
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeAlias
 
 import anyio
 import pytest
-import trio.testing
 
 from allframe import (
     EventStore,
@@ -60,7 +58,8 @@ from allframe.saga.records import (
     decode,
 )
 from allframe.saga.running import digest_of
-from tests.virtual import LoopClock, VirtualLoop
+from allframe.testing import VirtualClock
+from tests.virtual import pass_time
 
 Behaviour: TypeAlias = Callable[[StepContext], Awaitable[Any]]
 _DEFAULT = Retry(attempts=5)
@@ -215,19 +214,6 @@ class World:
         return behave
 
 
-def pass_time(seconds: float) -> None:
-    """Let the loop's time pass without the loop running."""
-    try:
-        loop = asyncio.get_running_loop()
-    except RuntimeError:
-        clock = trio.lowlevel.current_clock()
-        assert isinstance(clock, trio.testing.MockClock)
-        clock.jump(seconds)
-    else:
-        assert isinstance(loop, VirtualLoop)
-        loop.jump(seconds)
-
-
 def trip(
     *,
     timeout: float | None = 10,
@@ -275,7 +261,7 @@ def trip(
 class Home:
     """A store, and a world that its sagas change."""
 
-    def __init__(self, url: str, clock: LoopClock) -> None:
+    def __init__(self, url: str, clock: VirtualClock) -> None:
         # Losing power is not what these tests are about, and waiting for the disk is most of their time.
         self.url = f"{url}?durability=process" if url.startswith("sqlite") else url
         self.clock = clock
@@ -307,7 +293,7 @@ class Home:
 
 
 @pytest.fixture
-async def home(store_url: str, clock: LoopClock) -> AsyncIterator[Home]:
+async def home(store_url: str, clock: VirtualClock) -> AsyncIterator[Home]:
     """A fresh one on each kind of store. What the test leaves in it is checked."""
     home = Home(store_url, clock)
     await home.store.open()

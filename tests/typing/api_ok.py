@@ -43,6 +43,7 @@ from allframe import (
     compensates,
     step,
 )
+from allframe.testing import SagaRun, Timeout, TraceEntry, VirtualClock, run_saga, run_saga_sync
 
 
 class Bank:
@@ -276,3 +277,24 @@ async def building(orchestrator: SagaOrchestrator, bank: Bank, ctx: StepContext)
     assert_type(await orchestrator.execute(built), SagaOutcome)
     assert_type(await orchestrator.start(SagaDefinition("x", name="transfer"), id="x"), SagaHandle)
     SagaOrchestrator(sagas=[TransferMoney, DebitStep])
+
+
+async def a_test_of_it(bank: Bank) -> None:
+    run = await run_saga(
+        TransferMoney(source="A", target="B", amount=Decimal(1)), provide={Bank: bank}, outcomes={"credit": Timeout}
+    )
+    assert_type(run, SagaRun)
+    assert_type(run.trace, list[TraceEntry])
+    assert_type(run.trace[0].error, ErrorInfo | None)
+    assert_type(run.undone, list[str])
+    assert_type(run.status, SagaStatus)
+    assert_type(run.error, SagaError | None)
+    assert_type(run.events, list[Event])
+
+
+def a_test_that_is_not_async(bank: Bank) -> None:
+    clock = VirtualClock()
+    orchestrator = SagaOrchestrator(provide={Bank: bank}, clock=clock)
+    assert_type(orchestrator, SagaOrchestrator)
+    assert_type(clock.run(orchestrator.running_count), int)
+    assert_type(run_saga_sync(TransferMoney(source="A", target="B", amount=Decimal(1))).outputs, Mapping[str, Any])
