@@ -41,6 +41,7 @@ from allframe.saga.handle import SagaHandle
 from allframe.saga.monitor import SagaMetadata
 from allframe.saga.orchestrator import SagaOrchestrator
 from allframe.saga.outcome import SagaOutcome
+from allframe.saga.recorded import SagaRecord
 from allframe.saga.retry import Retry
 
 __version__ = "0.1.0"
@@ -64,6 +65,7 @@ __all__ = [
     "SagaMetadata",
     "SagaOrchestrator",
     "SagaOutcome",
+    "SagaRecord",
     "SagaStatus",
     # events
     "Event",

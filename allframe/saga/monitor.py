@@ -6,7 +6,7 @@ process owns (``sqlite:///bank.db?mode=ro``). So what it says is durable, wherev
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -19,7 +19,9 @@ from allframe.events.backend import EventStoreBackend, Head, HeadQuery, StoredRo
 from allframe.events.store import EventStore
 from allframe.saga.execution import RUNNING, Execution, Phase, SagaStatus
 from allframe.saga.graph import Plan
+from allframe.saga.observe import watch
 from allframe.saga.outcome import info_of
+from allframe.saga.recorded import SagaRecord
 from allframe.saga.records import Record, SagaStarted, decode, definition_stream, saga_stream
 
 __all__ = ["CATEGORY", "Monitor", "SagaMetadata", "Stored", "TimelineEntry", "head_of", "metadata_of"]
@@ -158,6 +160,19 @@ class Monitor:
         return [
             TimelineEntry(row.revision, row.position, from_microseconds(row.recorded_at), _decode(row)) for row in rows
         ]
+
+    def watch(
+        self,
+        id: str | None = None,  # noqa: A002
+        *,
+        after: int | None = None,
+        interval: float = 0.5,
+    ) -> AsyncIterator[SagaRecord]:
+        """As `SagaOrchestrator.watch`, without an end, and also of a store that another process owns.
+
+        Such a store is looked at every ``interval`` seconds, and ``after=None`` counts from the first look.
+        """
+        return watch(self._store.opened, id, after, interval)
 
     async def read(self, id: str) -> Stored | None:  # noqa: A002
         """A saga folded from its records, by the plan that was stored with it; None if there is none.

@@ -326,7 +326,7 @@ class RunningSaga:
         """Commit ``records``, made at ``now``, and ``before`` right before them; returns when they are safe."""
         if not records:
             return
-        await persist(self.engine, self._commit_of(records, now, before), self.id, first=first)
+        await persist(self.engine, self._commit_of(records, now, before), self.id, self.graph.saga, first=first)
         self.engine.definitions.add(self.graph.fingerprint)
         if self.execution.status not in RUNNING:
             self.engine.ended(self)
