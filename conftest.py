@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from pathlib import Path
@@ -34,6 +35,7 @@ def _turn_to(namespace: dict[str, Any]) -> None:
 def _turn_back(namespace: dict[str, Any]) -> None:
     folder, before, SAGAS._classes = namespace["_leave"]  # noqa: SLF001
     os.chdir(before)
+    logging.getLogger("allframe.saga").handlers.clear()
     folder.cleanup()
 
 

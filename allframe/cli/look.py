@@ -15,11 +15,11 @@ from allframe.cli.exits import Exit, Stop
 from allframe.cli.guard import guarded
 from allframe.cli.options import StoreOption, needed
 from allframe.cli.render import moment, print_json, print_line, print_table, printable, seconds
-from allframe.cli.timeline import Entry, tell
 from allframe.saga.execution import RUNNING
 from allframe.saga.monitor import Monitor
+from allframe.saga.timeline import Entry, tell
 
-__all__ = ["list_sagas", "show"]
+__all__ = ["list_sagas", "read_only", "show"]
 
 T = TypeVar("T")
 
@@ -36,13 +36,19 @@ def list_sagas(
     saga: Annotated[
         str | None, typer.Option(metavar="NAME", help="Only sagas of this name.", show_default=False)
     ] = None,
+    attention: Annotated[
+        bool, typer.Option("--attention", help="Only sagas that a person should look at, the newest first.")
+    ] = False,
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 100,
     json: Annotated[bool, typer.Option("--json", help="Print a JSON object a line.")] = False,
 ) -> Exit:
     """List the sagas of a store: those that run, then the others, the newest first."""
 
     async def read(monitor: Monitor) -> tuple[list[SagaMetadata], int]:
-        found = await _find(monitor, status, saga, limit + 1)
+        if attention:
+            found = await monitor.get_attention(saga=saga, status=status, limit=limit)
+        else:
+            found = await _find(monitor, status, saga, limit)
         return found[:limit], await monitor.running_count() + await monitor.history_count()
 
     found, total = _look(needed(store), read)
@@ -82,17 +88,23 @@ def show(
 
 def _look(url: str, read: Callable[[Monitor], Awaitable[T]]) -> T:
     """What ``read`` finds in the store, which is opened for reading only."""
-    if url.startswith("memory:"):
-        raise Stop("A memory store ends with its process: there is nothing to look at. Give the URL of a file.")
+    url = read_only(url)
 
     async def open_and_read() -> T:
-        async with EventStore(_read_only(url)) as store:
+        async with EventStore(url) as store:
             return await read(Monitor(store))
 
     return anyio.run(open_and_read)
 
 
-def _read_only(url: str) -> str:
+def read_only(url: str) -> str:
+    """The URL that opens the same store for reading only.
+
+    Raises:
+        Stop: there is nothing to read.
+    """
+    if url.startswith("memory:"):
+        raise Stop("A memory store ends with its process: there is nothing to look at. Give the URL of a file.")
     place, _, query = url.partition("?")
     options = [option for option in query.split("&") if option and not option.startswith("mode=")]
     return f"{place}?{'&'.join([*options, 'mode=ro'])}"

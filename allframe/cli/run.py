@@ -14,6 +14,7 @@ from allframe.cli.drive import Ending, Tally, drive
 from allframe.cli.exits import Exit, Stop
 from allframe.cli.guard import guarded
 from allframe.cli.inputs import BadLine, Inputs, read_inputs
+from allframe.cli.logs import LogLevelOption, log_to_stderr
 from allframe.cli.options import StoreOption, needed
 from allframe.cli.progress import progress
 from allframe.cli.provide import find_provider, provided
@@ -21,6 +22,7 @@ from allframe.cli.render import clean, print_json, print_line, print_table, prin
 from allframe.cli.session import Stopwatch, drain, run_session
 from allframe.cli.target import Target, load_target
 from allframe.inject import type_name
+from allframe.saga.observe import Observer
 
 __all__ = ["run"]
 
@@ -53,6 +55,7 @@ def run(
         bool,
         typer.Option("--dry-run", help="Check everything, print what would run, and write nothing. Opens --provide."),
     ] = False,
+    log_level: LogLevelOption = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print a JSON object a line: line, id, status, outputs, error. As they end.")
     ] = False,
@@ -77,11 +80,18 @@ def run(
 
     if dry_run:
         return _dry_run(found, inputs, opened, what, json)
-    return _run(found, inputs, opened, what, url, concurrency, json)
+    return _run(found, inputs, opened, what, url, concurrency, json, log_to_stderr(log_level))
 
 
 def _run(
-    target: Target, inputs: Inputs, opened: Callable[[], Any], what: str, store: str, concurrency: int, json: bool
+    target: Target,
+    inputs: Inputs,
+    opened: Callable[[], Any],
+    what: str,
+    store: str,
+    concurrency: int,
+    json: bool,
+    on_record: list[Observer],
 ) -> Exit:
     tally, clock = Tally(), Stopwatch()
     begun = False
@@ -107,7 +117,14 @@ def _run(
             left_over.append(str(metadata.status) if metadata else "gone")
 
     try:
-        run_session(store, opened, work, concurrency=concurrency, check=lambda found: _check(target, found, what))
+        run_session(
+            store,
+            opened,
+            work,
+            concurrency=concurrency,
+            check=lambda found: _check(target, found, what),
+            on_record=on_record,
+        )
     finally:
         if begun:
             _summarise(inputs, tally, clock(), json)

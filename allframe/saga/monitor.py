@@ -140,6 +140,23 @@ class Monitor:
         last = None if before is None else saga_stream(before)
         return await self._read_all(await self._backend.newest_heads(query, before=last, limit=limit))
 
+    async def get_attention(
+        self,
+        *,
+        saga: str | type | None = None,
+        status: SagaStatus | str | None = None,
+        limit: int = 100,
+        before: str | None = None,
+    ) -> list[SagaMetadata]:
+        """Those that a person should look at, running ones included, by when they came to their status, newest first.
+
+        The arguments are those of `get_history`.
+        """
+        statuses = None if status is None else (SagaStatus(status).value,)
+        query = HeadQuery(CATEGORY, statuses=statuses, name=_stored_name(saga), attention=True)
+        last = None if before is None else saga_stream(before)
+        return await self._read_all(await self._backend.newest_heads(query, before=last, limit=limit))
+
     async def running_count(self) -> int:
         """How many sagas are ``NOT_STARTED``, ``EXECUTING`` or ``COMPENSATING``."""
         return await self._backend.count_heads(HeadQuery(CATEGORY, statuses=_values(RUNNING)))
