@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from difflib import get_close_matches
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import anyio
 import typer
+from pydantic_core import to_json
 
 from allframe import EventStore, SagaMetadata, SagaStatus
 from allframe.cli.exits import Exit, Stop
@@ -22,6 +23,9 @@ from allframe.saga.timeline import Entry, tell
 __all__ = ["list_sagas", "read_only", "show"]
 
 T = TypeVar("T")
+
+#: The most characters of a value that are shown to a person.
+SHORT = 200
 
 #: How many of the newest sagas are looked at for an id that resembles one that does not exist.
 NEAREST_AMONG = 1000
@@ -70,17 +74,18 @@ def show(
 ) -> Exit:
     """Show one saga: its steps, attempts, errors and its rollback, in the order in which they were recorded."""
 
-    async def read(monitor: Monitor) -> tuple[SagaMetadata, list[Entry]]:
+    async def read(monitor: Monitor) -> tuple[SagaMetadata, list[Entry], dict[str, Any]]:
         metadata = await monitor.get_saga(id)
         if metadata is None:
             raise Stop(await _not_there(monitor, id))
-        return metadata, tell((entry.at, entry.record) for entry in await monitor.timeline(id))
+        entries = tell((entry.at, entry.record) for entry in await monitor.timeline(id))
+        return metadata, entries, await monitor.values(id)
 
-    metadata, entries = _look(needed(store), read)
+    metadata, entries, values = _look(needed(store), read)
     if json:
-        print_json({**asdict(metadata), "timeline": [asdict(entry) for entry in entries]}, indent=2)
+        print_json({**asdict(metadata), **values, "timeline": [asdict(entry) for entry in entries]}, indent=2)
         return Exit.COMPLETED
-    _print_summary(metadata)
+    _print_summary(metadata, values)
     columns = ("AT", "EVENT", "STEP", "ATTEMPT", "TOOK", "DETAIL", "THEN")
     print_table(columns, [_entry_row(entry) for entry in entries], right=("ATTEMPT", "TOOK"))
     return Exit.COMPLETED
@@ -156,12 +161,14 @@ def _detail(metadata: SagaMetadata) -> str:
     return ""
 
 
-def _print_summary(metadata: SagaMetadata) -> None:
+def _print_summary(metadata: SagaMetadata, values: dict[str, Any]) -> None:
     print_line(printable(metadata.id), style="bold")
     duration = (metadata.updated_at - metadata.started_at).total_seconds()
     for name, value in (
         ("saga", metadata.saga),
         ("status", f"{metadata.status}{' (a person should look)' if metadata.attention else ''}"),
+        ("input", _short(values["input"])),
+        ("outputs", ", ".join(f"{step}: {_short(value)}" for step, value in values["outputs"].items())),
         ("steps", f"{metadata.steps_executed} of {metadata.total_steps} succeeded"),
         ("running", ", ".join(metadata.running)),
         ("failed step", metadata.failed_step),
@@ -174,6 +181,12 @@ def _print_summary(metadata: SagaMetadata) -> None:
         if value:
             print_line(f"  {name:<16}{_indented(str(value))}")
     print_line()
+
+
+def _short(value: Any) -> str:
+    """A plain value as JSON, cut."""
+    text = to_json(value).decode()
+    return text if len(text) <= SHORT else f"{text[: SHORT - 1]}…"
 
 
 def _indented(text: str) -> str:

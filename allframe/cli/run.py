@@ -13,7 +13,7 @@ from allframe import SagaOrchestrator
 from allframe.cli.drive import Ending, Tally, drive
 from allframe.cli.exits import Exit, Stop
 from allframe.cli.guard import guarded
-from allframe.cli.inputs import BadLine, Inputs, read_inputs
+from allframe.cli.inputs import BadLine, Inputs, read_inputs, shown_json
 from allframe.cli.logs import LogLevelOption, log_to_stderr
 from allframe.cli.options import StoreOption, needed
 from allframe.cli.progress import progress
@@ -144,7 +144,7 @@ def _dry_run(target: Target, inputs: Inputs, opened: Callable[[], Any], what: st
         for line in inputs.lines:
             print_json({"line": line.number, "id": line.id, "saga": target.saga.graph.saga, "status": None})
     else:
-        rows = [(line.number, line.id, clean(line.saga.model_dump_json(by_alias=True), 100)) for line in inputs.lines]
+        rows = [(line.number, line.id, clean(shown_json(line.saga).decode(), 100)) for line in inputs.lines]
         print_table(("LINE", "ID", "INPUT"), rows, right=("LINE",))
         print_line(f"\n{_count(len(inputs.lines), 'saga')} of {target.saga.graph.saga} would run. Nothing was written.")
     return Exit.INCOMPLETE if inputs.bad else Exit.COMPLETED

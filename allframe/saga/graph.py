@@ -194,6 +194,11 @@ class SagaGraph:
         """32 hexadecimal digits: equal for equal descriptions. Source text is not part of it."""
         return hashlib.sha256(self.description_json).hexdigest()[:32]
 
+    @cached_property
+    def hides(self) -> bool:
+        """Whether its input or an output can have secrets."""
+        return self.model.hides or any(step.output.hides for step in self.steps)
+
     def wanted(self) -> dict[Any, str]:
         """Every injected type that has to be there, and who first asks: ``step 'debit', parameter 'bank'``."""
         found: dict[Any, str] = {}

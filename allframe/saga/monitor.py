@@ -17,6 +17,7 @@ from allframe.clock import from_microseconds, to_microseconds
 from allframe.errors import ErrorInfo, SagaNotFound, StoreFormatError
 from allframe.events.backend import EventStoreBackend, Head, HeadQuery, StoredRow
 from allframe.events.store import EventStore
+from allframe.saga.discretion import shown_input, shown_output
 from allframe.saga.execution import RUNNING, Execution, Phase, SagaStatus
 from allframe.saga.graph import Plan
 from allframe.saga.observe import watch
@@ -190,6 +191,24 @@ class Monitor:
         Such a store is looked at every ``interval`` seconds, and ``after=None`` counts from the first look.
         """
         return watch(self._store.opened, id, after, interval)
+
+    async def values(self, id: str) -> dict[str, Any]:  # noqa: A002
+        """The ``input`` of one saga, and its ``outputs`` by step, as they stand in JSON, with secrets masked.
+
+        Raises:
+            SagaNotFound: if there is none with this id.
+        """
+        stored = await self.read(id)
+        if stored is None:
+            raise SagaNotFound(f"The store holds no saga {id!r}.", saga_id=id)
+        began = await self.description(stored.started.definition)
+        now = await self.description(stored.execution.definition)
+        outputs = {
+            node.name: shown_output(now, node.name, state.output, state.form)
+            for node, state in zip(stored.execution.plan.nodes, stored.execution.steps, strict=True)
+            if state.output is not None
+        }
+        return {"input": shown_input(began, stored.started.input), "outputs": outputs}
 
     async def read(self, id: str) -> Stored | None:  # noqa: A002
         """A saga folded from its records, by the plan that was stored with it; None if there is none.

@@ -25,6 +25,7 @@ from allframe.errors import (
 )
 from allframe.events.store import EventStore
 from allframe.inject import Provider
+from allframe.masking import shown
 from allframe.naming import Names
 from allframe.saga.declare import SAGAS, Saga
 from allframe.saga.execution import TERMINAL, SagaStatus
@@ -288,7 +289,7 @@ class SagaOrchestrator:
         given: object = saga
         cls = type(saga)
         if not isinstance(given, Saga) or cls is Saga:
-            raise TypeError(f"Expected an instance of a Saga class, found {given!r}.")
+            raise TypeError(f"Expected an instance of a Saga class, found {shown(given)}.")
         graph = cls.graph
         self._names.find(cls.saga_name, cls.saga_version)  # two of one name could not be told apart when recovering
         if self._classes is not None and cls not in self._classes:
