@@ -155,6 +155,28 @@ async def test_a_cancelled_wait_loses_nothing(home: Home) -> None:
     assert [record.kind for record in await rest(records)] == ENDED
 
 
+async def test_what_is_committed_between_reading_and_waiting_is_heard(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_all: Any = home.store.backend.read_all
+    reads = 0
+    found: list[SagaRecord] = []
+    async with home.orchestrator() as orchestrator:
+
+        async def read_and_be_overtaken(**arguments: Any) -> Any:
+            nonlocal reads
+            rows, reads = await read_all(**arguments), reads + 1
+            if reads == 1:
+                await orchestrator.execute(trip()(), id="t")
+            return rows
+
+        monkeypatch.setattr(home.store.backend, "read_all", read_and_be_overtaken)
+        with anyio.move_on_after(60):
+            found = await take(orchestrator.watch(), 5)
+
+    assert [record.kind for record in found] == ENDED
+
+
 async def test_a_watch_that_is_left_leaves_nothing_behind(home: Home) -> None:
     async with home.orchestrator() as orchestrator:
         await orchestrator.execute(trip()(), id="t")
