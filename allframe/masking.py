@@ -211,19 +211,23 @@ def _has_usual_repr(cls: Any) -> bool:
 
 def _fields_of(value: Any) -> Iterator[tuple[str, Any]]:
     """What the ``repr`` of a dataclass shows, with secrets masked."""
-    try:
-        hints = get_type_hints(type(value), include_extras=True)
-    except Exception:  # noqa: BLE001 - an annotation that cannot be resolved may be anything
-        hints = {}
+    hints = _hints(type(value))
     for field in dataclasses.fields(value):
         if field.repr:
             secret = _annotates_secret(hints.get(field.name))
             yield field.name, MASK if secret else _Shown(getattr(value, field.name))
 
 
+def _hints(cls: Any) -> dict[str, Any]:
+    try:
+        return get_type_hints(cls, include_extras=True)
+    except Exception:  # noqa: BLE001 - an annotation that cannot be resolved may be anything
+        return {}
+
+
 def hidden_args(model: BaseModel, args: Any) -> Iterator[tuple[str | None, Any]]:
     """The ``__repr_args__`` of a model, with the secret ones masked, and those in them."""
-    fields = type(model).model_fields
+    fields = type(model).__pydantic_fields__
     for name, value in args:
         secret = name in fields and hides(fields[name]) and value is not None
         yield name, MASK if secret else _Shown(value)
@@ -244,19 +248,26 @@ def hides(field: FieldInfo) -> bool:
 
 def may_hold_secrets(annotation: Any, seen: frozenset[Any] = frozenset()) -> bool:
     """Whether values of a type can have secrets, so far as its annotations tell; yes, where they are not resolved yet."""
-    if annotation in seen:
-        return False
     if isinstance(annotation, str | ForwardRef):
         return True
-    if isinstance(annotation, type) and issubclass(annotation, _SECRETS):
-        return True
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        inside = seen | {annotation}
-        fields = annotation.model_fields.values()
-        return any(hides(field) or may_hold_secrets(field.annotation, inside) for field in fields)
-    if isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
-        return any(may_hold_secrets(field.type, seen | {annotation}) for field in dataclasses.fields(annotation))
+    if isinstance(annotation, list):  # the parameters of a callable
+        return any(may_hold_secrets(part, seen) for part in annotation)
+    if isinstance(annotation, type):
+        return annotation not in seen and _may_class(annotation, seen | {annotation})
     return _annotates_secret(annotation) or any(may_hold_secrets(part, seen) for part in _parts(annotation))
+
+
+def _may_class(cls: Any, seen: frozenset[Any]) -> bool:
+    if issubclass(cls, _SECRETS):
+        return True
+    if issubclass(cls, BaseModel):
+        # Not model_fields: a definition that is about to be refused may hide it.
+        fields = cls.__pydantic_fields__.values()
+        return any(hides(field) or may_hold_secrets(field.annotation, seen) for field in fields)
+    if dataclasses.is_dataclass(cls):
+        hints = _hints(cls)
+        return any(may_hold_secrets(hints.get(field.name, ""), seen) for field in dataclasses.fields(cls))
+    return any(may_hold_secrets(part, seen) for part in _parts(cls))
 
 
 def _parts(annotation: Any) -> Iterator[Any]:

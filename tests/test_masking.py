@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Any, NamedTuple
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, NamedTuple
 
 import pytest
 from pydantic import BaseModel, Field, RootModel, Secret, SecretBytes, SecretStr, TypeAdapter
 from typing_extensions import TypedDict
 
 from allframe import Event, PayloadError
-from allframe.masking import MASK, has_secrets, mask, redact, secret_texts, shown
+from allframe.masking import MASK, has_secrets, mask, may_hold_secrets, redact, secret_texts, shown
 from allframe.payload import Payload
 
 KEY = "hunter-2-hunter"
@@ -197,6 +198,30 @@ def test_what_a_validator_says_of_a_secret_is_not_told() -> None:
     with pytest.raises(PayloadError, match="value_error") as error:
         Payload(Annotated[Hidden, AfterValidator(refuse)]).load(f'"{KEY}"'.encode(), "The value")
     assert KEY not in str(error.value)
+
+
+@dataclasses.dataclass
+class Point:
+    x: int
+
+
+@pytest.mark.parametrize(
+    ("annotation", "may"),
+    [
+        (Card, True),
+        (Lock, True),
+        (list[Tree | None], True),
+        (Raw, True),
+        ("Later", True),
+        (Point, False),
+        (dict[str, Point], False),
+        (Literal["a"], False),
+        (Callable[[Point], int], False),
+        (Annotated[int, Field(gt=0)], False),
+    ],
+)
+def test_a_type_tells_whether_it_may_hold_secrets(annotation: Any, may: bool) -> None:
+    assert may_hold_secrets(annotation) is may
 
 
 def test_redaction_finds_what_python_and_json_spell_otherwise() -> None:
