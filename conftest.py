@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from pathlib import Path
@@ -54,6 +55,7 @@ def _turn_back(namespace: dict[str, Any]) -> None:
     for registry, found in zip(_REGISTRIES, classes, strict=True):
         registry._classes = found  # noqa: SLF001
     os.chdir(before)
+    logging.getLogger("allframe.saga").handlers.clear()
     folder.cleanup()
 
 

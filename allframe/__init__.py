@@ -43,6 +43,7 @@ from allframe.saga.handle import SagaHandle
 from allframe.saga.monitor import SagaMetadata
 from allframe.saga.orchestrator import SagaOrchestrator
 from allframe.saga.outcome import SagaOutcome
+from allframe.saga.recorded import SagaRecord
 from allframe.saga.retry import Retry
 from allframe.saga.steps import SagaStep
 
@@ -69,6 +70,7 @@ __all__ = [
     "SagaMetadata",
     "SagaOrchestrator",
     "SagaOutcome",
+    "SagaRecord",
     "SagaStatus",
     # events
     "Event",

@@ -16,10 +16,11 @@ from itertools import accumulate
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 from typing_extensions import TypeAliasType
 
 from allframe.errors import PayloadError
+from allframe.masking import has_secrets, reveal, shown
 
 __all__ = ["MAX_BYTES", "MAX_DEPTH", "Payload", "canonical", "check_size"]
 
@@ -36,10 +37,11 @@ class Payload:
         PayloadError: when made of an annotation that has no JSON form (an open file, a lock).
     """
 
-    __slots__ = ("_adapter", "annotation")
+    __slots__ = ("_adapter", "_hides", "annotation")
 
     def __init__(self, annotation: Any) -> None:
         self.annotation = annotation
+        self._hides: bool | None = None
         try:
             self._adapter = _adapter(annotation)
         except Exception as error:
@@ -55,6 +57,16 @@ class Payload:
             return self.annotation.__qualname__
         return str(self.annotation).replace("typing.", "")
 
+    @property
+    def hides(self) -> bool:
+        """Whether its values can have secrets. Then errors do not show them."""
+        if self._hides is None:
+            try:
+                self._hides = has_secrets(self.schema())
+            except PayloadError:  # nobody can say what is in it
+                self._hides = True
+        return self._hides
+
     def store(self, value: Any, what: str) -> tuple[bytes, Any]:
         """The JSON of ``value`` and the value that reading it gives, which equals it.
 
@@ -67,6 +79,8 @@ class Payload:
             # By field names and with round_trip: aliases may differ for reading and writing, computed fields are made
             # anew, and JSON within JSON stays text.
             data = self._adapter.dump_json(value, warnings="error", by_alias=False, round_trip=True)
+            if self.hides:
+                data = to_json(reveal(value, from_json(data), _PLAIN))
             check_size(data, what)
             _check_depth(data, what)
             loaded = self._read(data)
@@ -75,11 +89,11 @@ class Payload:
         except PayloadError:
             raise
         except Exception as error:  # of pydantic, or of a serializer, a validator or an __eq__ of the value
-            raise PayloadError(f"{self._mismatch(value, what)} ({_reason(error)}).") from error
+            raise PayloadError(f"{self._mismatch(value, what)} ({self._reason(error)}).") from error
         if not same:
             raise PayloadError(
-                f"{what} does not come back equal: {_describe(value)} was stored as {self.name} and read back as "
-                f"{_describe(loaded)}. Annotate the type that is returned."
+                f"{what} does not come back equal: {self._describe(value)} was stored as {self.name} and read back as "
+                f"{self._describe(loaded)}. Annotate the type that is returned."
                 if self.is_instance(value)
                 else f"{self._mismatch(value, what)}."
             )
@@ -94,7 +108,7 @@ class Payload:
         try:
             return self._read(data)
         except Exception as error:
-            raise PayloadError(f"{what} cannot be read as {self.name}: {_reason(error)}.") from error
+            raise PayloadError(f"{what} cannot be read as {self.name}: {self._reason(error)}.") from error
 
     def is_instance(self, value: Any) -> bool:
         """Whether ``value`` is of the annotated type, without converting anything."""
@@ -104,14 +118,14 @@ class Payload:
             return False
         return True
 
-    def schema(self) -> dict[str, Any]:
-        """The JSON schema of the stored form.
+    def schema(self, *, by_alias: bool = False) -> dict[str, Any]:
+        """The JSON schema of the stored form; ``by_alias``: of what pydantic writes by aliases.
 
         Raises:
             PayloadError: if the type has none.
         """
         try:
-            return self._adapter.json_schema(by_alias=False, mode="serialization")
+            return self._adapter.json_schema(by_alias=by_alias, mode="serialization")
         except Exception as error:
             raise PayloadError(f"{self.name} has no JSON schema: {_reason(error)}.") from error
 
@@ -119,7 +133,13 @@ class Payload:
         return self._adapter.validate_json(data, strict=True, by_alias=False, by_name=True)
 
     def _mismatch(self, value: Any, what: str) -> str:
-        return f"{what} cannot be stored: expected {self.name}, found {_describe(value)}"
+        return f"{what} cannot be stored: expected {self.name}, found {self._describe(value)}"
+
+    def _describe(self, value: Any) -> str:
+        return f"{type(value).__qualname__}, not shown as it may hold secrets" if self.hides else _describe(value)
+
+    def _reason(self, error: Exception) -> str:
+        return _reason(error, discreet=self.hides)
 
 
 def _adapter(annotation: Any) -> TypeAdapter[Any]:
@@ -146,6 +166,9 @@ def canonical(data: bytes) -> bytes:
     value = from_json(data)
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
+
+#: Errors whose text comes from a validator of the user's.
+_FREE_TEXT = {"value_error", "assertion_error"}
 
 #: Bytes need not be text, and pydantic's default would write them as UTF-8.
 _PLAIN = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
@@ -195,18 +218,22 @@ def _comparable(value: Any) -> Any:
 
 def _describe(value: Any) -> str:
     try:
-        text = repr(value)
+        text = shown(value)
     except Exception as error:  # noqa: BLE001 - a user's __repr__; too deep; more digits than Python prints
         text = f"(its repr fails: {type(error).__qualname__})"
     return f"{type(value).__qualname__} {text if len(text) <= 80 else text[:77] + '...'}"
 
 
-def _reason(error: Exception) -> str:
-    """What an exception says, on one line and without a full stop."""
+def _reason(error: Exception, *, discreet: bool = False) -> str:
+    """What an exception says, on one line and without a full stop. ``discreet``: nothing that may quote the value."""
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"])
-        return f"{first['msg']} at {place}" if place else first["msg"]
+        quotes = discreet and first["type"] in _FREE_TEXT
+        text = first["type"] if quotes else first["msg"]
+        return f"{text} at {place}" if place else text
+    if discreet:
+        return type(error).__qualname__
     try:
         lines = str(error).strip().splitlines()
     except Exception:  # noqa: BLE001 - a user's __str__

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import allframe
-from allframe.cli import check, demo, look, pictures, run
+from allframe.cli import check, demo, look, pictures, run, watch
 
 __all__ = ["app"]
 
@@ -39,6 +39,7 @@ def _options(
 app.command("run")(run.run)
 app.command("list")(look.list_sagas)
 app.command("show")(look.show)
+app.command("watch")(watch.watch)
 app.command("check")(check.check)
 app.command("explain")(pictures.explain)
 app.command("graph")(pictures.graph)

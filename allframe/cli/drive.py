@@ -13,6 +13,9 @@ from pydantic_core import to_jsonable_python
 from allframe import SagaOrchestrator, SagaOutcome, SagaStatus
 from allframe.cli.inputs import Line
 from allframe.errors import ErrorInfo, PayloadError, SagaError, StoreError
+from allframe.events.event import Event
+from allframe.masking import mask
+from allframe.payload import Payload
 
 __all__ = ["Ending", "Tally", "drive"]
 
@@ -45,15 +48,30 @@ class Ending:
 
     def as_json(self) -> dict[str, Any]:
         """``line, id, status, outputs, error``: attribute names, and plain values."""
-        outputs = dict(self.outcome.outputs) if self.outcome else {}
+        outputs = self._outputs()
         error = self.error
         return {
             "line": self.line.number,
             "id": self.line.id,
             "status": str(self.outcome.status) if self.outcome else None,
-            "outputs": to_jsonable_python(outputs, bytes_mode="base64", fallback=str),
+            "outputs": outputs,
             "error": {"type": error.type, "message": error.message} if error else None,
         }
+
+    def _outputs(self) -> dict[str, Any]:
+        """What the steps returned, as plain values, with secrets masked."""
+        outputs = self.outcome.outputs if self.outcome else {}
+        steps = {step.attribute: step.output for step in type(self.line.saga).graph.steps}
+        return {name: _shown(value, steps[name]) for name, value in outputs.items()}
+
+
+def _shown(value: Any, payload: Payload) -> Any:
+    plain = to_jsonable_python(value, bytes_mode="base64", fallback=str)
+    if isinstance(value, Event):  # it is stored by its own class, and not by the annotation
+        return mask(plain, Payload(type(value)).schema(by_alias=True))
+    if isinstance(value, list) and value and all(isinstance(item, Event) for item in value):
+        return [_shown(item, payload) for item in value]
+    return mask(plain, payload.schema(by_alias=True)) if payload.hides else plain
 
 
 class Tally:

@@ -22,13 +22,16 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import AliasChoices, AliasPath, ValidationError
+from pydantic_core import from_json, to_json
 
 from allframe import Saga
 from allframe.cli.exits import Stop
+from allframe.errors import PayloadError
 from allframe.events.backend import new_id
+from allframe.masking import mask, redact, secret_texts
 from allframe.payload import canonical
 
-__all__ = ["BadLine", "Inputs", "Line", "read_inputs"]
+__all__ = ["BadLine", "Inputs", "Line", "read_inputs", "shown_json"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,7 @@ class _Reader:
         self._saga = saga
         self._new_ids = new_ids
         self._occurrences: Counter[str] = Counter()
-        self._by_id: dict[str, tuple[int, bytes]] = {}
+        self._by_id: dict[str, tuple[int, Saga]] = {}
         self.lines: list[Line] = []
         self.bad: list[BadLine] = []
 
@@ -108,13 +111,13 @@ class _Reader:
         fields = _parse(document)
         given = _given_id(fields)
         saga = _validate(self._saga, fields, given)
-        data = canonical(saga.model_dump_json(by_alias=True).encode())
-        saga_id = given if given is not None else self._id_for(data)
+        # Secrets stand masked in it: an id is shown, and what it is made of could be guessed.
+        saga_id = given if given is not None else self._id_for(canonical(shown_json(saga)))
         before = self._by_id.get(saga_id)
         if before is None:
-            self._by_id[saga_id] = (number, data)
+            self._by_id[saga_id] = (number, saga)
             self.lines.append(Line(number, saga_id, saga))
-        elif before[1] != data:
+        elif before[1] != saga:
             raise _Unusable(
                 f"its $id {saga_id!r} is that of line {before[0]}, which has another input. One id is one saga: give "
                 "this line an id of its own.",
@@ -247,17 +250,39 @@ def _validate(saga: type[Saga], fields: dict[str, Any], saga_id: str | None) -> 
     try:
         return saga.model_validate_json(json.dumps(fields))
     except ValidationError as error:
-        found = "; ".join(_one_error(detail) for detail in error.errors(include_url=False))
-        raise _Unusable(f"{found}.", saga_id) from error
+        hides = saga.graph.model.hides
+        found = "; ".join(_one_error(detail, hides) for detail in error.errors(include_url=False))
+        raise _Unusable(f"{_without_secrets(found, saga, fields)}.", saga_id) from error
     except (ValueError, UnicodeEncodeError) as error:
-        raise _Unusable(f"{error}.", saga_id) from error
+        raise _Unusable(f"{_without_secrets(str(error), saga, fields)}.", saga_id) from error
 
 
-def _one_error(detail: Any) -> str:
+def _one_error(detail: Any, hides: bool) -> str:
     place = ".".join(str(part) for part in detail["loc"]) or "the input"
     if detail["type"] == "missing":
         return f"{place} is missing"
-    return f"{place}: {detail['msg']}, found {_shown(detail['input'])}"
+    found = "" if hides else f", found {_shown(detail['input'])}"
+    return f"{place}: {detail['msg']}{found}"
+
+
+def _without_secrets(text: str, saga: type[Saga], fields: dict[str, Any]) -> str:
+    """What a validator says, without the secrets that it may quote."""
+    if not saga.graph.model.hides:
+        return text
+    return redact(text, secret_texts(fields, _schema(saga)))
+
+
+def shown_json(saga: Saga) -> bytes:
+    """The input as JSON by its aliases, with secrets masked."""
+    data = saga.model_dump_json(by_alias=True).encode()
+    return to_json(mask(from_json(data), _schema(type(saga)))) if type(saga).graph.model.hides else data
+
+
+def _schema(saga: type[Saga]) -> dict[str, Any]:
+    try:
+        return saga.graph.model.schema(by_alias=True)
+    except PayloadError:
+        return {"secret": True}  # nobody can say what is in it
 
 
 def _refuse_unknown_keys(saga: type[Saga], fields: dict[str, Any], saga_id: str | None) -> None:

@@ -5,23 +5,27 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from difflib import get_close_matches
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import anyio
 import typer
+from pydantic_core import to_json
 
 from allframe import EventStore, SagaMetadata, SagaStatus
 from allframe.cli.exits import Exit, Stop
 from allframe.cli.guard import guarded
 from allframe.cli.options import StoreOption, needed
 from allframe.cli.render import moment, print_json, print_line, print_table, printable, seconds
-from allframe.cli.timeline import Entry, tell
 from allframe.saga.execution import RUNNING
 from allframe.saga.monitor import Monitor
+from allframe.saga.timeline import Entry, tell
 
-__all__ = ["list_sagas", "show"]
+__all__ = ["list_sagas", "read_only", "show"]
 
 T = TypeVar("T")
+
+#: The most characters of a value that are shown to a person.
+SHORT = 200
 
 #: How many of the newest sagas are looked at for an id that resembles one that does not exist.
 NEAREST_AMONG = 1000
@@ -36,13 +40,19 @@ def list_sagas(
     saga: Annotated[
         str | None, typer.Option(metavar="NAME", help="Only sagas of this name.", show_default=False)
     ] = None,
+    attention: Annotated[
+        bool, typer.Option("--attention", help="Only sagas that a person should look at, the newest first.")
+    ] = False,
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 100,
     json: Annotated[bool, typer.Option("--json", help="Print a JSON object a line.")] = False,
 ) -> Exit:
     """List the sagas of a store: those that run, then the others, the newest first."""
 
     async def read(monitor: Monitor) -> tuple[list[SagaMetadata], int]:
-        found = await _find(monitor, status, saga, limit + 1)
+        if attention:
+            found = await monitor.get_attention(saga=saga, status=status, limit=limit)
+        else:
+            found = await _find(monitor, status, saga, limit)
         return found[:limit], await monitor.running_count() + await monitor.history_count()
 
     found, total = _look(needed(store), read)
@@ -64,17 +74,18 @@ def show(
 ) -> Exit:
     """Show one saga: its steps, attempts, errors and its rollback, in the order in which they were recorded."""
 
-    async def read(monitor: Monitor) -> tuple[SagaMetadata, list[Entry]]:
+    async def read(monitor: Monitor) -> tuple[SagaMetadata, list[Entry], dict[str, Any]]:
         metadata = await monitor.get_saga(id)
         if metadata is None:
             raise Stop(await _not_there(monitor, id))
-        return metadata, tell((entry.at, entry.record) for entry in await monitor.timeline(id))
+        entries = tell((entry.at, entry.record) for entry in await monitor.timeline(id))
+        return metadata, entries, await monitor.values(id)
 
-    metadata, entries = _look(needed(store), read)
+    metadata, entries, values = _look(needed(store), read)
     if json:
-        print_json({**asdict(metadata), "timeline": [asdict(entry) for entry in entries]}, indent=2)
+        print_json({**asdict(metadata), **values, "timeline": [asdict(entry) for entry in entries]}, indent=2)
         return Exit.COMPLETED
-    _print_summary(metadata)
+    _print_summary(metadata, values)
     columns = ("AT", "EVENT", "STEP", "ATTEMPT", "TOOK", "DETAIL", "THEN")
     print_table(columns, [_entry_row(entry) for entry in entries], right=("ATTEMPT", "TOOK"))
     return Exit.COMPLETED
@@ -82,17 +93,23 @@ def show(
 
 def _look(url: str, read: Callable[[Monitor], Awaitable[T]]) -> T:
     """What ``read`` finds in the store, which is opened for reading only."""
-    if url.startswith("memory:"):
-        raise Stop("A memory store ends with its process: there is nothing to look at. Give the URL of a file.")
+    url = read_only(url)
 
     async def open_and_read() -> T:
-        async with EventStore(_read_only(url)) as store:
+        async with EventStore(url) as store:
             return await read(Monitor(store))
 
     return anyio.run(open_and_read)
 
 
-def _read_only(url: str) -> str:
+def read_only(url: str) -> str:
+    """The URL that opens the same store for reading only.
+
+    Raises:
+        Stop: there is nothing to read.
+    """
+    if url.startswith("memory:"):
+        raise Stop("A memory store ends with its process: there is nothing to look at. Give the URL of a file.")
     place, _, query = url.partition("?")
     options = [option for option in query.split("&") if option and not option.startswith("mode=")]
     return f"{place}?{'&'.join([*options, 'mode=ro'])}"
@@ -144,12 +161,14 @@ def _detail(metadata: SagaMetadata) -> str:
     return ""
 
 
-def _print_summary(metadata: SagaMetadata) -> None:
+def _print_summary(metadata: SagaMetadata, values: dict[str, Any]) -> None:
     print_line(printable(metadata.id), style="bold")
     duration = (metadata.updated_at - metadata.started_at).total_seconds()
     for name, value in (
         ("saga", metadata.saga),
         ("status", f"{metadata.status}{' (a person should look)' if metadata.attention else ''}"),
+        ("input", _short(values["input"])),
+        ("outputs", ", ".join(f"{step}: {_short(value)}" for step, value in values["outputs"].items())),
         ("steps", f"{metadata.steps_executed} of {metadata.total_steps} succeeded"),
         ("running", ", ".join(metadata.running)),
         ("failed step", metadata.failed_step),
@@ -162,6 +181,12 @@ def _print_summary(metadata: SagaMetadata) -> None:
         if value:
             print_line(f"  {name:<16}{_indented(str(value))}")
     print_line()
+
+
+def _short(value: Any) -> str:
+    """A plain value as JSON, cut."""
+    text = to_json(value).decode()
+    return text if len(text) <= SHORT else f"{text[: SHORT - 1]}…"
 
 
 def _indented(text: str) -> str:

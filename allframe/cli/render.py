@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from allframe.saga.timeline import duration as seconds
+
 __all__ = ["clean", "console", "moment", "print_json", "print_line", "print_table", "printable", "seconds", "warn"]
 
 #: The colours of statuses, where there are colours.
@@ -83,17 +85,6 @@ def print_json(value: Mapping[str, object] | Sequence[object], *, indent: int | 
 def moment(when: datetime) -> str:
     """A time in UTC, such as ``2026-01-31 12:00:00.123``."""
     return when.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
-
-
-def seconds(duration: float) -> str:
-    """A duration: ``12 ms``, ``3.4 s``, ``5 min 6 s``."""
-    if duration < 1:
-        return f"{duration * 1000:.0f} ms"
-    if duration < 60:
-        return f"{duration:.1f} s"
-    minutes, rest = divmod(round(duration), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
 def _cell(value: object) -> Text:

@@ -14,13 +14,15 @@ from allframe import SagaOrchestrator
 from allframe.cli.drive import Ending, Tally, drive
 from allframe.cli.exits import Exit, Stop
 from allframe.cli.guard import guarded
-from allframe.cli.inputs import BadLine, Inputs, read_inputs
+from allframe.cli.inputs import BadLine, Inputs, read_inputs, shown_json
+from allframe.cli.logs import LogLevelOption, log_to_stderr
 from allframe.cli.options import StoreOption, needed
 from allframe.cli.progress import progress
 from allframe.cli.provide import Provided, find_provider, provided
 from allframe.cli.render import clean, print_json, print_line, print_table, printable, seconds, warn
 from allframe.cli.session import Stopwatch, drain, run_session
 from allframe.cli.target import Target, load_target
+from allframe.saga.observe import Observer
 
 __all__ = ["run"]
 
@@ -53,6 +55,7 @@ def run(
         bool,
         typer.Option("--dry-run", help="Check everything, print what would run, and write nothing. Opens --provide."),
     ] = False,
+    log_level: LogLevelOption = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print a JSON object a line: line, id, status, outputs, error. As they end.")
     ] = False,
@@ -77,7 +80,7 @@ def run(
 
     if dry_run:
         return _dry_run(found, inputs, opened, what, json)
-    return _run(found, inputs, opened, what, url, concurrency, json)
+    return _run(found, inputs, opened, what, url, concurrency, json, log_to_stderr(log_level))
 
 
 def _run(
@@ -88,6 +91,7 @@ def _run(
     store: str,
     concurrency: int,
     json: bool,
+    on_record: list[Observer],
 ) -> Exit:
     tally, clock = Tally(), Stopwatch()
     begun = False
@@ -113,7 +117,14 @@ def _run(
             left_over.append(str(metadata.status) if metadata else "gone")
 
     try:
-        run_session(store, opened, work, concurrency=concurrency, check=lambda found: _check(target, found, what))
+        run_session(
+            store,
+            opened,
+            work,
+            concurrency=concurrency,
+            check=lambda found: _check(target, found, what),
+            on_record=on_record,
+        )
     finally:
         if begun:
             _summarise(inputs, tally, clock(), json)
@@ -135,7 +146,7 @@ def _dry_run(
         for line in inputs.lines:
             print_json({"line": line.number, "id": line.id, "saga": target.saga.graph.saga, "status": None})
     else:
-        rows = [(line.number, line.id, clean(line.saga.model_dump_json(by_alias=True), 100)) for line in inputs.lines]
+        rows = [(line.number, line.id, clean(shown_json(line.saga).decode(), 100)) for line in inputs.lines]
         print_table(("LINE", "ID", "INPUT"), rows, right=("LINE",))
         print_line(f"\n{_count(len(inputs.lines), 'saga')} of {target.saga.graph.saga} would run. Nothing was written.")
     return Exit.INCOMPLETE if inputs.bad else Exit.COMPLETED

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 
@@ -21,6 +21,7 @@ from allframe.cli.exits import Exit, Stop
 from allframe.cli.provide import Provided
 from allframe.cli.render import warn
 from allframe.errors import StoreError, StoreUnavailable
+from allframe.saga.observe import Observer
 
 __all__ = ["Stopwatch", "drain", "run_session"]
 
@@ -39,18 +40,19 @@ def run_session(
     *,
     concurrency: int,
     check: Callable[[Provided], None] = lambda provided: None,
+    on_record: Iterable[Observer] = (),
 ) -> None:
     """Open the orchestrator, do ``work`` with it, and leave.
 
     ``provide`` opens what is injected: an async context manager that yields `Provided`. ``check`` sees it before the
-    store is touched, and raises if it will not do.
+    store is touched, and raises if it will not do. ``on_record``: the orchestrator's observers.
 
     Raises:
         Stop: with `Exit.INTERRUPTED` or `Exit.TERMINATED` for a signal, with `Exit.STORE` for a store that cannot be
             written.
         AllframeError: whatever ``work`` raises, and the store's own troubles.
     """
-    session = _Session()
+    session = _Session(on_record)
     anyio.run(partial(session.run, url, provide, check, work, concurrency))
     if session.stopped is not None:
         raise session.stopped
@@ -64,7 +66,8 @@ async def drain(orchestrator: SagaOrchestrator, seen: Callable[[int], None] = la
 
 
 class _Session:
-    def __init__(self) -> None:
+    def __init__(self, on_record: Iterable[Observer] = ()) -> None:
+        self._on_record = on_record
         self.stopped: Stop | None = None
         self._failed: BaseException | None = None
 
@@ -87,10 +90,14 @@ class _Session:
             if self._failed is not None:
                 raise self._failed
 
-    @staticmethod
-    def _orchestrator(url: str, provided: Provided, concurrency: int) -> SagaOrchestrator:
+    def _orchestrator(self, url: str, provided: Provided, concurrency: int) -> SagaOrchestrator:
         return SagaOrchestrator(
-            url, provide=provided.objects, container=provided.container, max_running=concurrency, grace=GRACE
+            url,
+            provide=provided.objects,
+            container=provided.container,
+            max_running=concurrency,
+            grace=GRACE,
+            on_record=self._on_record,
         )
 
     async def _supervised(self, orchestrator: SagaOrchestrator, work: Work) -> None:

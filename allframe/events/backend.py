@@ -19,9 +19,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
+
+from allframe.events.changes import Changes
 
 __all__ = [
     "BackendStats",
@@ -32,6 +34,7 @@ __all__ = [
     "HeadQuery",
     "Row",
     "StoredRow",
+    "Versions",
     "Write",
     "new_id",
 ]
@@ -129,6 +132,18 @@ class Commit:
     head: Head | None = None
 
 
+class Versions(tuple[int, ...]):
+    """What a commit comes to: the new version of each written stream, in the order of the writes."""
+
+    #: The position of its last row; 0 for one without rows.
+    position: int
+
+    def __new__(cls, versions: Iterable[int] = (), position: int = 0) -> Self:
+        self = super().__new__(cls, versions)
+        self.position = position
+        return self
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """The right to run the sagas of a store."""
@@ -159,6 +174,12 @@ class EventStoreBackend(Protocol):
     readonly: bool
     #: Whether what it holds is still there after the process ended.
     durable: bool
+
+    @property
+    def changes(self) -> Changes | None:
+        """Where it announces each commit once that can be read, and wakes all when it closes; None where nobody can
+        tell, for another process writes."""
+        ...
 
     async def open(self) -> None:
         """Make it ready.
@@ -193,7 +214,7 @@ class EventStoreBackend(Protocol):
         """
         ...
 
-    async def commit(self, commit: Commit) -> tuple[int, ...]:
+    async def commit(self, commit: Commit) -> Versions:
         """Write all of it or nothing; returns the new version of each written stream, in the order of the writes.
 
         The commit is handed in when this is called: cancelling the wait does not take it back. One without writes and

@@ -10,7 +10,7 @@ from collections.abc import Container
 from typing import Protocol, TypeAlias
 
 from allframe.errors import ConcurrencyError, PayloadError
-from allframe.events.backend import Commit, Head, Write
+from allframe.events.backend import Commit, Head, Versions, Write
 
 __all__ = ["Batch", "NewRow", "Stored", "check_commit"]
 
@@ -28,6 +28,8 @@ class Stored(Protocol):
     def id_at(self, stream: str, revision: int) -> bytes | None: ...
 
     def revision_of(self, stream: str, id: bytes) -> int | None: ...  # noqa: A002 - the row's own word
+
+    def position_of(self, stream: str, revision: int) -> int: ...
 
 
 class Batch:
@@ -47,7 +49,7 @@ class Batch:
         self._base: dict[str, int] = {}
         self._new: dict[str, list[bytes]] = {}
 
-    def admit(self, commit: Commit) -> tuple[int, ...]:
+    def admit(self, commit: Commit) -> Versions:
         """Take a commit in; returns the version of each written stream after it.
 
         A commit that stands there already adds nothing, and its versions are what they were then.
@@ -56,13 +58,15 @@ class Batch:
             ConcurrencyError: a stream is not at its expected version; nothing of the commit is taken in.
         """
         if any(self._stands(write) for write in commit.writes):
-            return tuple(self._version_then(write) for write in commit.writes)
+            then = [self._version_then(write) for write in commit.writes]
+            last = max(i for i, write in enumerate(commit.writes) if write.rows)
+            return Versions(then, self._position_of(commit.writes[last].stream, then[last]))
         versions = self._check(commit)
         for write, version in zip(commit.writes, versions, strict=True):
             self._add(write, version - len(write.rows))
         if commit.head is not None:
             self.heads[commit.head.stream] = commit.head
-        return versions
+        return Versions(versions, self._position if commit.writes else 0)
 
     def _stands(self, write: Write) -> bool:
         if not write.rows:
@@ -122,6 +126,10 @@ class Batch:
         version, new = self._version(stream), self._new[stream]
         base = version - len(new)
         return new[revision - base - 1] if revision > base else self._stored.id_at(stream, revision)
+
+    def _position_of(self, stream: str, revision: int) -> int:
+        new = next((row[0] for row in self.rows if row[1] == stream and row[2] == revision), None)
+        return self._stored.position_of(stream, revision) if new is None else new
 
     def _revision_of(self, stream: str, row_id: bytes) -> int | None:
         version, new = self._version(stream), self._new[stream]

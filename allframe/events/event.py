@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict
 
 from allframe.errors import DefinitionError, PayloadError, Problem, StoreFormatError
+from allframe.masking import hidden_args, may_hold_secrets
 from allframe.naming import Names, place_here, place_of
 from allframe.payload import Payload
 
@@ -45,6 +46,9 @@ class Event(BaseModel):
     event_name: ClassVar[str]
     event_version: ClassVar[int]
 
+    def __repr_args__(self) -> Any:
+        return hidden_args(self, super().__repr_args__())
+
     def __init_subclass__(cls, *, name: str | None = None, version: int = 1, **kwargs: Any) -> None:
         super().__init_subclass__()
         if place := place_here(cls.__module__):
@@ -57,6 +61,10 @@ class Event(BaseModel):
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__()
+        if not cls.model_config.get("hide_input_in_errors") and may_hold_secrets(cls):
+            # What pydantic says of a bad value must not quote it.
+            cls.model_config["hide_input_in_errors"] = True
+            cls.model_rebuild(force=True, raise_errors=False)
         if _is_parametrised(cls):
             return
         _refuse(cls, _hidden(cls) or _problems(cls))

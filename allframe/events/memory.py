@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 from anyio.lowlevel import cancel_shielded_checkpoint
 
 from allframe.errors import StoreInUse, StoreUnavailable
-from allframe.events.backend import BackendStats, Claim, Commit, Head, HeadQuery, StoredRow
+from allframe.events.backend import BackendStats, Claim, Commit, Head, HeadQuery, StoredRow, Versions
 from allframe.events.batch import Batch, check_commit
+from allframe.events.changes import Changes
 from allframe.events.holds import Holds, still_held
 
 __all__ = ["MemoryBackend"]
@@ -23,6 +24,7 @@ class MemoryBackend:
     durable = False
 
     def __init__(self) -> None:
+        self.changes = Changes()
         self._rows: list[StoredRow] = []
         self._streams: defaultdict[str, list[StoredRow]] = defaultdict(list)
         self._heads: dict[str, Head] = {}
@@ -40,6 +42,7 @@ class MemoryBackend:
     async def close(self) -> None:
         self._is_open = False
         self._claimed_by = None
+        self.changes.wake_all()
 
     async def claim(self, where: str) -> Claim:
         await self._turn()
@@ -63,7 +66,7 @@ class MemoryBackend:
     def hold(self) -> Callable[[], None]:
         return self._holds.take()
 
-    async def commit(self, commit: Commit) -> tuple[int, ...]:
+    async def commit(self, commit: Commit) -> Versions:
         self._check_open()
         check_commit(commit)
         batch = Batch(self, position=len(self._rows))
@@ -73,6 +76,7 @@ class MemoryBackend:
             self._rows.append(row)
             self._streams[row.stream].append(row)
         self._heads.update(batch.heads)
+        self.changes.announce(len(self._rows), [write.stream for write in commit.writes])
         # Whoever waits for a database lets the other tasks run, too.
         await cancel_shielded_checkpoint()
         return versions
@@ -135,6 +139,9 @@ class MemoryBackend:
 
     def revision_of(self, stream: str, id: bytes) -> int | None:  # noqa: A002 - the row's own word
         return next((row.revision for row in self._streams.get(stream, ()) if row.id == id), None)
+
+    def position_of(self, stream: str, revision: int) -> int:
+        return self._streams[stream][revision - 1].position
 
     def _matching(self, query: HeadQuery) -> Iterator[Head]:
         return (head for head in self._heads.values() if _matches(head, query))

@@ -16,7 +16,7 @@ import sqlite3
 import sys
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 from urllib.parse import quote
@@ -27,8 +27,9 @@ from anyio import CancelScope, CapacityLimiter, to_thread
 from allframe.clock import waiting_for_thread
 from allframe.errors import StoreUnavailable
 from allframe.events import sqlite_read
-from allframe.events.backend import BackendStats, Claim, Commit, Head, HeadQuery, StoredRow
+from allframe.events.backend import BackendStats, Claim, Commit, Head, HeadQuery, StoredRow, Versions
 from allframe.events.batch import check_commit
+from allframe.events.changes import Changes
 from allframe.events.holds import Holds, still_held
 from allframe.events.lockfile import LockFile, caller
 from allframe.events.sqlite_file import StoreFile
@@ -70,7 +71,8 @@ class SqliteBackend:
         self._file = StoreFile(resolved, durability, busy_timeout, max_page_count)
         self._lock = LockFile(resolved)
         self._holds = Holds()
-        self._thread: Writer[Commit, tuple[int, ...]] | None = None
+        self.changes = None if readonly else Changes()
+        self._thread: Writer[Commit, Versions] | None = None
         self._writer: SqliteWriter | None = None
         self._reader: SqliteReader | None = None
         self._reading: CapacityLimiter | None = None
@@ -95,7 +97,7 @@ class SqliteBackend:
             raise
         self._reading, self._closing = CapacityLimiter(1), None
         if self._writer is not None:
-            self._thread = Writer(f"allframe {os.path.basename(self._file.path)}", self._writer.write)
+            self._thread = Writer(f"allframe {os.path.basename(self._file.path)}", self._write)
             self._thread.start()
 
     async def close(self) -> None:
@@ -106,6 +108,8 @@ class SqliteBackend:
                 await self._closing.wait()
                 return
             self._closing = closing = anyio.Event()
+            if self.changes is not None:
+                self.changes.wake_all()
             try:
                 with waiting_for_thread:
                     await to_thread.run_sync(self._let_go, limiter=self._reading)
@@ -133,6 +137,8 @@ class SqliteBackend:
             if not self._file.size():
                 self._file.create()
             self._writer = SqliteWriter(self._file)
+            assert self.changes is not None
+            self.changes.position = self._writer.last_position()
         except BaseException:
             self._lock.release()
             raise
@@ -165,12 +171,23 @@ class SqliteBackend:
     def hold(self) -> Callable[[], None]:
         return self._holds.take()
 
-    async def commit(self, commit: Commit) -> tuple[int, ...]:
+    async def commit(self, commit: Commit) -> Versions:
         thread, _ = self._writing()
         check_commit(commit)
         return await thread.write(commit)
 
-    def _writing(self) -> tuple[Writer[Commit, tuple[int, ...]], SqliteWriter]:
+    def _write(self, commits: list[Commit]) -> Sequence[Versions | BaseException]:
+        """On the thread of the writer: write, and tell of what can be read now."""
+        assert self._writer is not None
+        assert self.changes is not None
+        answers = self._writer.write(commits)
+        written = [i for i, answer in enumerate(answers) if isinstance(answer, Versions)]
+        if written:
+            streams = {write.stream for i in written for write in commits[i].writes}
+            self.changes.announce(max(answers[i].position for i in written), streams)  # type: ignore[union-attr]
+        return answers
+
+    def _writing(self) -> tuple[Writer[Commit, Versions], SqliteWriter]:
         self._check_open()
         if self._thread is None or self._writer is None:
             raise StoreUnavailable(

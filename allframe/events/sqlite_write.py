@@ -19,7 +19,7 @@ from itertools import chain, islice
 from operator import attrgetter
 
 from allframe.errors import ConcurrencyError, StoreError, StoreInUse, StoreUnavailable
-from allframe.events.backend import Claim, Commit, Head
+from allframe.events.backend import Claim, Commit, Head, Versions
 from allframe.events.batch import Batch, NewRow
 from allframe.events.sqlite_file import StoreFile
 
@@ -38,6 +38,7 @@ _VERSIONS = """
     FROM json_each(?)"""
 _HEAD_FIELDS: Callable[[Head], tuple[object, ...]] = attrgetter(*(field.name for field in fields(Head)))
 _ID_AT = "SELECT id FROM events WHERE stream = ? AND revision = ?"
+_POSITION_OF = "SELECT position FROM events WHERE stream = ? AND revision = ?"
 _REVISION_OF = "SELECT revision FROM events WHERE stream = ? AND id = ?"
 
 
@@ -60,13 +61,19 @@ class SqliteWriter:
     def connection(self) -> sqlite3.Connection | None:
         return self._connection
 
+    def last_position(self) -> int:
+        """The position of the newest row, before the first commit; 0 for none."""
+        assert self._connection is not None
+        position, _ = self._connection.execute(_POSITION_AND_EPOCH).fetchone()
+        return position or 0
+
     # --- commits
 
-    def write(self, commits: list[Commit]) -> Sequence[tuple[int, ...] | BaseException]:
+    def write(self, commits: list[Commit]) -> Sequence[Versions | BaseException]:
         """Write ``commits`` in one transaction; answers each with its versions or its error."""
         self.commits += len(commits)
         if not any(commit.writes or commit.head for commit in commits):
-            return [()] * len(commits)
+            return [Versions()] * len(commits)
         try:
             connection = self._begin()
             answers = self._write(connection, commits)
@@ -88,12 +95,12 @@ class SqliteWriter:
             self._doubtful.difference_update(*map(_firsts, commits))
         return answers
 
-    def _write(self, connection: sqlite3.Connection, commits: list[Commit]) -> list[tuple[int, ...] | BaseException]:
+    def _write(self, connection: sqlite3.Connection, commits: list[Commit]) -> list[Versions | BaseException]:
         position, epoch = connection.execute(_POSITION_AND_EPOCH).fetchone()
         self._check_epoch(epoch)
         streams = dict.fromkeys(write.stream for commit in commits for write in commit.writes)
         batch = Batch(_Stored(connection, list(streams)), position or 0, self._doubtful)
-        answers: list[tuple[int, ...] | BaseException] = []
+        answers: list[Versions | BaseException] = []
         for commit in commits:
             try:
                 answers.append(batch.admit(commit))
@@ -256,6 +263,10 @@ class _Stored:
     def revision_of(self, stream: str, id: bytes) -> int | None:  # noqa: A002 - the row's own word
         found = self._connection.execute(_REVISION_OF, (stream, id)).fetchone()
         return None if found is None else found[0]
+
+    def position_of(self, stream: str, revision: int) -> int:
+        (position,) = self._connection.execute(_POSITION_OF, (stream, revision)).fetchone()
+        return int(position)
 
 
 def _insert(

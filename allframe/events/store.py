@@ -15,6 +15,7 @@ from allframe.events.event import Event, RecordedEvent, event_payload
 from allframe.events.memory import MemoryBackend
 from allframe.events.sqlite import SqliteBackend
 from allframe.events.url import MemoryUrl, parse_url
+from allframe.masking import shown
 from allframe.payload import Payload
 
 __all__ = ["EventStore", "make_rows", "to_recorded"]
@@ -236,7 +237,9 @@ def to_recorded(row: StoredRow) -> RecordedEvent:
 def _row(event: Event, recorded_at: int, metadata: bytes | None) -> Row:
     given: object = event
     if not isinstance(given, Event):
-        raise PayloadError(f"{given!r} is not an Event. Append instances of classes that derive from allframe.Event.")
+        raise PayloadError(
+            f"{shown(given)} is not an Event. Append instances of classes that derive from allframe.Event."
+        )
     cls = type(event)
     data, _ = event_payload(cls).store(event, f"The event {cls.event_name!r}")
     return Row(new_id(), cls.event_name, cls.event_version, data, recorded_at, metadata)

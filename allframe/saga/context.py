@@ -75,7 +75,7 @@ class StepContext:
     #: Grows with each opening of the store: a far side that remembers the highest it saw can refuse a late comer.
     fencing_token: int
     #: In a compensation: the output of the step that it undoes, or an `Unknown`.
-    outcome: Any = None
+    outcome: Any = field(default=None, repr=False)
     _is_cancelled: Callable[[], bool] = field(default=_never, repr=False)
     _emitted: list[tuple[Event, str | None]] = field(default_factory=list, repr=False)
 

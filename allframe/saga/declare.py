@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 from pydantic._internal._model_construction import ModelMetaclass
 
 from allframe.errors import DefinitionError, Problem
+from allframe.masking import hidden_args, may_hold_secrets
 from allframe.naming import Names, place_here, place_of
 from allframe.saga.compiling import check, compile_graph
 from allframe.saga.definition import Definition, fields_of
@@ -294,6 +295,16 @@ class Saga(BaseModel, metaclass=SagaMeta):
     saga_version: ClassVar[int]
     __allframe_abstract__: ClassVar[bool] = False
     __allframe_options__: ClassVar[SagaOptions] = SagaOptions()
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        if may_hold_secrets(cls):
+            # It is not built yet. What pydantic says of a bad input must not quote it.
+            cls.model_config["hide_input_in_errors"] = True
+
+    def __repr_args__(self) -> Any:
+        return hidden_args(self, super().__repr_args__())
 
     def __init_subclass__(
         cls,

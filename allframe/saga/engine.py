@@ -12,6 +12,7 @@ from allframe.errors import StoreError, StoreUnavailable
 from allframe.events.backend import Commit, EventStoreBackend
 from allframe.inject import Provider
 from allframe.saga.catalog import Catalog
+from allframe.saga.observe import Observers
 from allframe.saga.threads import Threads
 from allframe.saga.timers import Timers
 
@@ -54,6 +55,8 @@ class Engine(Protocol):
     timers: Timers
     #: None but in tests.
     rehearsal: Rehearsal | None
+    #: Who is told of each record.
+    observers: Observers
 
     @property
     def leaving(self) -> bool:
@@ -78,8 +81,8 @@ class Engine(Protocol):
         ...
 
 
-async def persist(engine: Engine, commit: Commit, saga_id: str, *, first: bool = False) -> None:
-    """Write ``commit``, and return when it is safe.
+async def persist(engine: Engine, commit: Commit, saga_id: str, saga: str, *, first: bool = False) -> None:
+    """Write ``commit``, and return when it is safe and the observers were told. ``saga``: the stored name of its class.
 
     While the store cannot be written, it is held and written again: the very same rows, so that a commit that was in
     doubt is not made twice. ``first``: raise instead, where it is certain that nothing was written.
@@ -87,7 +90,7 @@ async def persist(engine: Engine, commit: Commit, saga_id: str, *, first: bool =
     delay = 0.05
     while True:
         try:
-            await engine.backend.commit(commit)
+            versions = await engine.backend.commit(commit)
             break
         except StoreUnavailable as error:
             if first and not error.in_doubt:
@@ -96,3 +99,5 @@ async def persist(engine: Engine, commit: Commit, saga_id: str, *, first: bool =
             await anyio.sleep(delay)
             delay = min(delay * 2, 5.0)
     engine.trouble(None, saga_id)
+    if engine.observers:
+        engine.observers.tell(commit, versions, saga)

@@ -224,6 +224,11 @@ class SagaGraph:
         """32 hexadecimal digits: equal for equal descriptions. Source text is not part of it."""
         return hashlib.sha256(self.description_json).hexdigest()[:32]
 
+    @cached_property
+    def hides(self) -> bool:
+        """Whether its input or an output can have secrets."""
+        return self.model.hides or any(step.output.hides for step in self.steps)
+
     def self_of(self, saga: Any, step: int) -> Any:
         """What the functions of a step are given as ``self``."""
         return saga

@@ -6,7 +6,7 @@ process owns (``sqlite:///bank.db?mode=ro``). So what it says is durable, wherev
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -17,9 +17,12 @@ from allframe.clock import from_microseconds, to_microseconds
 from allframe.errors import ErrorInfo, SagaNotFound, StoreFormatError
 from allframe.events.backend import EventStoreBackend, Head, HeadQuery, StoredRow
 from allframe.events.store import EventStore
+from allframe.saga.discretion import shown_input, shown_output
 from allframe.saga.execution import RUNNING, Execution, Phase, SagaStatus
 from allframe.saga.graph import Plan
+from allframe.saga.observe import watch
 from allframe.saga.outcome import info_of
+from allframe.saga.recorded import SagaRecord
 from allframe.saga.records import Record, SagaStarted, decode, definition_stream, saga_stream
 
 __all__ = ["CATEGORY", "Monitor", "SagaMetadata", "Stored", "TimelineEntry", "head_of", "metadata_of"]
@@ -138,6 +141,23 @@ class Monitor:
         last = None if before is None else saga_stream(before)
         return await self._read_all(await self._backend.newest_heads(query, before=last, limit=limit))
 
+    async def get_attention(
+        self,
+        *,
+        saga: str | type | None = None,
+        status: SagaStatus | str | None = None,
+        limit: int = 100,
+        before: str | None = None,
+    ) -> list[SagaMetadata]:
+        """Those that a person should look at, running ones included, by when they came to their status, newest first.
+
+        The arguments are those of `get_history`.
+        """
+        statuses = None if status is None else (SagaStatus(status).value,)
+        query = HeadQuery(CATEGORY, statuses=statuses, name=_stored_name(saga), attention=True)
+        last = None if before is None else saga_stream(before)
+        return await self._read_all(await self._backend.newest_heads(query, before=last, limit=limit))
+
     async def running_count(self) -> int:
         """How many sagas are ``NOT_STARTED``, ``EXECUTING`` or ``COMPENSATING``."""
         return await self._backend.count_heads(HeadQuery(CATEGORY, statuses=_values(RUNNING)))
@@ -158,6 +178,37 @@ class Monitor:
         return [
             TimelineEntry(row.revision, row.position, from_microseconds(row.recorded_at), _decode(row)) for row in rows
         ]
+
+    def watch(
+        self,
+        id: str | None = None,  # noqa: A002
+        *,
+        after: int | None = None,
+        interval: float = 0.5,
+    ) -> AsyncIterator[SagaRecord]:
+        """As `SagaOrchestrator.watch`, without an end, and also of a store that another process owns.
+
+        Such a store is looked at every ``interval`` seconds, and ``after=None`` counts from the first look.
+        """
+        return watch(self._store.opened, id, after, interval)
+
+    async def values(self, id: str) -> dict[str, Any]:  # noqa: A002
+        """The ``input`` of one saga, and its ``outputs`` by step, as they stand in JSON, with secrets masked.
+
+        Raises:
+            SagaNotFound: if there is none with this id.
+        """
+        stored = await self.read(id)
+        if stored is None:
+            raise SagaNotFound(f"The store holds no saga {id!r}.", saga_id=id)
+        began = await self.description(stored.started.definition)
+        now = await self.description(stored.execution.definition)
+        outputs = {
+            node.name: shown_output(now, node.name, state.output, state.form)
+            for node, state in zip(stored.execution.plan.nodes, stored.execution.steps, strict=True)
+            if state.output is not None
+        }
+        return {"input": shown_input(began, stored.started.input), "outputs": outputs}
 
     async def read(self, id: str) -> Stored | None:  # noqa: A002
         """A saga folded from its records, by the plan that was stored with it; None if there is none.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import datetime
 from types import ModuleType, TracebackType
 from typing import Any
@@ -33,7 +33,9 @@ from allframe.saga.execution import TERMINAL, SagaStatus
 from allframe.saga.graph import SagaGraph
 from allframe.saga.handle import Entry, SagaHandle
 from allframe.saga.monitor import Monitor, SagaMetadata
+from allframe.saga.observe import Observer, Observers, Watches, watch
 from allframe.saga.outcome import SagaOutcome, error_of, info_of
+from allframe.saga.recorded import SagaRecord
 from allframe.saga.recovery import CannotLoad, events_of, restore
 from allframe.saga.registry import Registry
 from allframe.saga.steps import SagaStep
@@ -65,6 +67,7 @@ class SagaOrchestrator:
         max_running: So many sagas run at once; others are recorded, and wait for their turn.
         grace: Seconds that steps are given when leaving.
         clock: Wall time; the machine's, if not given.
+        on_record: Plain functions, called with each record once it is durable. One that raises is logged.
     """
 
     #: What `allframe.testing` puts between us and the steps.
@@ -80,6 +83,7 @@ class SagaOrchestrator:
         max_running: int = 1000,
         grace: float = 10.0,
         clock: Clock | None = None,
+        on_record: Iterable[Observer] = (),
     ) -> None:
         if max_running < 1 or not grace >= 0:
             raise ValueError(f"Expected max_running from 1 and grace from 0, found {max_running!r} and {grace!r}.")
@@ -92,6 +96,7 @@ class SagaOrchestrator:
         self._monitor = Monitor(self._store)
         self._clock = clock or SystemClock()
         self._max_running, self._grace = max_running, grace
+        self._observers, self._watches = Observers(on_record), Watches()
         self._registry: Registry | None = None
         self._closed = False
 
@@ -112,6 +117,7 @@ class SagaOrchestrator:
                 grace=self._grace,
                 # A memory store of our own is gone when we leave: what runs is rolled back while it can be.
                 ephemeral=self._owns_store and not self._store.backend.durable,
+                observers=self._observers,
             )
             self._registry.rehearsal = self._rehearsal
             await self._registry.enter()
@@ -128,6 +134,8 @@ class SagaOrchestrator:
             await self._registry.leave(error)
         finally:
             self._closed = True
+            with anyio.CancelScope(shield=True):
+                await self._watches.end(self._store.backend, closing=self._owns_store)
             await self._close_store()
 
     async def _close_store(self) -> None:
@@ -239,6 +247,16 @@ class SagaOrchestrator:
         """How many are not."""
         self._open(leaving_too=True)
         return await self._monitor.history_count()
+
+    def watch(self, id: str | None = None, *, after: int | None = None) -> AsyncIterator[SagaRecord]:  # noqa: A002
+        """The records of all sagas, or of the one with this id, which need not exist yet; nothing else.
+
+        ``after=None``: those written from this call on; ``after=N``: all with a position above N, then those that come,
+        with no gap and no double. It ends after the last one when the orchestrator has left. It reads at the pace of
+        whoever follows it, holds a page at most, and may be left at any moment.
+        """
+        self._open(leaving_too=True)
+        return self._watches.add(watch(self._store.opened, id, after))
 
     @property
     def store_trouble(self) -> StoreError | None:

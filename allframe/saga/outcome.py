@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from allframe.errors import (
@@ -20,12 +20,13 @@ from allframe.errors import (
     StepUnknown,
 )
 from allframe.events.event import Event
+from allframe.masking import shown
 from allframe.saga.execution import Cause, CauseKind, Execution, Phase, SagaStatus, Undo
 
 __all__ = ["SagaOutcome", "error_of", "info_of"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SagaOutcome:
     """How a saga ended, or where it stopped."""
 
@@ -42,6 +43,10 @@ class SagaOutcome:
     #: The errors of other branches that failed as well.
     suppressed: tuple[ErrorInfo, ...] = ()
     _failure: SagaError | None = field(default=None, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        named = [f for f in fields(self) if f.repr]
+        return f"SagaOutcome({', '.join(f'{f.name}={shown(getattr(self, f.name))}' for f in named)})"
 
     def raise_for_status(self) -> None:
         """Raise the `SagaError` that tells why it did not complete; return if it did."""

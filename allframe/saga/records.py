@@ -12,7 +12,7 @@ The stored form is final: a field may be added with a default, none may change i
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, ClassVar, Final, Literal, TypeAlias
 
@@ -82,7 +82,7 @@ class SagaStarted(Intent):
     #: The fingerprint of its graph; the stream ``$definition/<fingerprint>`` holds the graph.
     definition: str
     #: JSON of the saga's fields.
-    input: bytes
+    input: bytes = field(repr=False)
     epoch: int
     #: When its timeout passes, if it has one.
     deadline: int | None = None
@@ -120,7 +120,7 @@ class StepSucceeded(Intent):
     step: str
     attempt: int
     #: JSON, as ``form`` says.
-    output: bytes
+    output: bytes = field(repr=False)
     #: ``"value"``; or ``"event"``, ``"events"``: stored by their own classes.
     form: Form = "value"
     #: How many events, standing right before this commit's records, it emitted.

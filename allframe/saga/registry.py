@@ -28,6 +28,7 @@ from allframe.saga.graph import SagaGraph
 from allframe.saga.handle import Entry
 from allframe.saga.keeper import Keeper
 from allframe.saga.monitor import CATEGORY, Monitor, Stored
+from allframe.saga.observe import Observers
 from allframe.saga.outcome import SagaOutcome, error_of, info_of
 from allframe.saga.records import (
     SCHEMA_VERSION,
@@ -66,11 +67,13 @@ class Registry:
         max_running: int,
         grace: float,
         ephemeral: bool,
+        observers: Observers,
     ) -> None:
         self.backend, self.provider, self.clock = backend, provider, clock
         self.entries: dict[str, Entry] = {}
         self.definitions: set[str] = set()
         self.rehearsal: Rehearsal | None = None
+        self.observers = observers
         self.epoch = 0
         #: Nothing new begins; what runs may end.
         self.leaving = False
@@ -237,10 +240,7 @@ class Registry:
             await entry.running.follow(moves)
 
     def check_open(self, saga_id: str | None) -> None:
-        """
-        Raises:
-            OrchestratorClosed: if we are leaving.
-        """
+        """Raise `OrchestratorClosed` if we are leaving."""
         if self.closing:
             raise OrchestratorClosed("The orchestrator is leaving: nothing more can be begun.", saga_id=saga_id)
 
@@ -378,7 +378,7 @@ class Registry:
                 epoch=self.epoch,
                 attention=True,
             )
-            await persist(self, Commit((Write(stream, (row,), len(rows)),), blocked), entry.id)
+            await persist(self, Commit((Write(stream, (row,), len(rows)),), blocked), entry.id, head.name)
         self.give_up(entry, why)
 
     def give_up(self, entry: Entry, why: BaseException) -> None:

@@ -28,6 +28,7 @@ from allframe.events.backend import Commit, Head, Row, Write, new_id
 from allframe.events.event import Event
 from allframe.payload import canonical
 from allframe.saga.context import StepContext, idempotency_key
+from allframe.saga.discretion import without_secrets
 from allframe.saga.engine import Engine, persist
 from allframe.saga.execution import RUNNING, Compensate, Execution, Move, Phase, Run, SagaStatus
 from allframe.saga.graph import Compensation, Parameter, SagaGraph, Source, Step
@@ -445,7 +446,9 @@ class RunningSaga:
     async def _record(self, ended: Ended) -> list[Move]:
         """Write how a move ended and what begins; returns what to perform next."""
         async with self._lock:
-            execution, record, now = self.execution, ended.record, self._now()
+            execution, now = self.execution, self._now()
+            stored = ((i, state.output) for i, state in enumerate(execution.steps) if state.output is not None)
+            record = without_secrets(ended.record, self.graph, self.saga, stored)
             if ended.retry is not None:
                 assert isinstance(record, StepFailed | StepUnknown | StepNotCompensated)
                 delay = ended.retry.delay(execution.tries(record), ended.error)
@@ -471,7 +474,7 @@ class RunningSaga:
         """Commit ``records``, made at ``now``, and ``before`` right before them; returns when they are safe."""
         if not records:
             return
-        await persist(self.engine, self._commit_of(records, now, before), self.id, first=first)
+        await persist(self.engine, self._commit_of(records, now, before), self.id, self.graph.saga, first=first)
         self.engine.definitions.add(self.graph.fingerprint)
         if self.execution.status not in RUNNING and self._deadline is not None:
             self.engine.timers.take_back(self._deadline)

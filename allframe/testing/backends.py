@@ -21,6 +21,7 @@ import anyio
 
 from allframe.errors import StoreInUse, StoreUnavailable
 from allframe.events.backend import Commit, EventStoreBackend
+from allframe.testing.backend_changes import ChangesContract
 from allframe.testing.backend_commits import CommitContract
 from allframe.testing.backend_reads import ReadContract
 from allframe.testing.backend_rows import head, write
@@ -35,8 +36,8 @@ __all__ = ["BackendContract", "MakeBackend"]
 MakeBackend: TypeAlias = Callable[[], EventStoreBackend]
 
 
-class BackendContract(CommitContract, ReadContract):
-    """Commits, reading, the claim, opening and closing."""
+class BackendContract(CommitContract, ReadContract, ChangesContract):
+    """Commits, reading, news, the claim, opening and closing."""
 
     pytestmark: Any = pytest.mark.anyio
 
@@ -57,6 +58,19 @@ class BackendContract(CommitContract, ReadContract):
         await backend.close()
 
     # --- the claim
+
+    async def test_who_holds_it_keeps_others_from_claiming_it(self, backend: EventStoreBackend) -> None:
+        await backend.claim("first")
+        let_go = backend.hold()
+        other = backend.hold()
+        await backend.release()
+        with pytest.raises(StoreInUse, match="still in use in this process"):
+            await backend.claim("second")
+        let_go()
+        with pytest.raises(StoreInUse):
+            await backend.claim("second")
+        other()
+        await backend.claim("second")
 
     async def test_each_claim_has_the_next_epoch_and_the_mark_of_the_one_before(
         self, backend: EventStoreBackend

@@ -74,3 +74,17 @@ def test_looks_beside_a_running_owner(shop: Shop) -> None:
     assert "executing" in listed
     assert "running: reserve" in listed
     assert "run reserve" in shown
+
+
+def test_lists_what_needs_attention(shop: Shop) -> None:
+    fill(shop)
+
+    found = shop.run("list", *STORE, "--attention").stdout
+    as_json = shop.run("list", *STORE, "--attention", "--json").stdout
+
+    assert "c   " in found
+    assert "still in effect: reserve" in found
+    assert "1 of 3 sagas." in found
+    assert [json.loads(line)["id"] for line in as_json.splitlines()] == ["c"]
+    assert "None of 3 sagas." in shop.run("list", *STORE, "--attention", "--status", "blocked").stdout
+    assert "None of 3 sagas." in shop.run("list", *STORE, "--attention", "--saga", "other").stdout

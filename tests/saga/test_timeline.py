@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from typing import get_args
 
 from allframe import ErrorInfo
-from allframe.cli.timeline import tell
 from allframe.clock import to_microseconds
 from allframe.saga.context import UnknownReason
 from allframe.saga.records import (
@@ -31,6 +30,7 @@ from allframe.saga.records import (
     StepSucceeded,
     StepUnknown,
 )
+from allframe.saga.timeline import tell
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 ERROR = ErrorInfo("shop.Oops", "it broke")

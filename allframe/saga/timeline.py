@@ -32,7 +32,7 @@ from allframe.saga.records import (
     StepUnknown,
 )
 
-__all__ = ["Entry", "tell"]
+__all__ = ["Entry", "Teller", "duration", "tell"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +58,35 @@ class Entry:
 
 def tell(records: Iterable[tuple[datetime, Record]]) -> list[Entry]:
     """The entries of a saga's records, oldest first. ``records``: each with the time at which it was recorded."""
-    begun: dict[tuple[str, bool], datetime] = {}
-    entries = []
-    for at, record in records:
-        entry = _entry(at, record, begun)
-        entries.append(entry)
+    teller = Teller()
+    return [teller.tell(at, record) for at, record in records]
+
+
+class Teller:
+    """The entries of one saga's records as they come, oldest first. It remembers when the open attempts began."""
+
+    def __init__(self) -> None:
+        self._begun: dict[tuple[str, bool], datetime] = {}
+
+    def tell(self, at: datetime, record: Record) -> Entry:
+        """The entry of the next record, which was recorded at ``at``."""
+        entry = _entry(at, record, self._begun)
         for step in entry.starts:
-            begun[step, False] = entry.next_at or at
+            self._begun[step, False] = entry.next_at or at
         if entry.compensates is not None:
-            begun[entry.compensates, True] = entry.next_at or at
-    return entries
+            self._begun[entry.compensates, True] = entry.next_at or at
+        return entry
+
+
+def duration(seconds: float) -> str:
+    """``12 ms``, ``3.4 s``, ``5 min 6 s``."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
 def _entry(at: datetime, record: Record, begun: dict[tuple[str, bool], datetime]) -> Entry:
