@@ -25,6 +25,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 #: Files that may have more than 400 lines, with the reason why each is one idea.
 LONG: dict[str, str] = {
     "allframe/saga/execution.py": "one state machine: the fold, and what follows from it",
+    "allframe/saga/records.py": "every record, one after the other, and their one stored form",
 }
 
 #: Imports of our own inside functions, (file, module): the reason.

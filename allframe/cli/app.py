@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import allframe
-from allframe.cli import check, demo, look, run
+from allframe.cli import check, demo, look, operate, run
 
 __all__ = ["app"]
 
@@ -39,5 +39,7 @@ def _options(
 app.command("run")(run.run)
 app.command("list")(look.list_sagas)
 app.command("show")(look.show)
+for _verb in (operate.cancel, operate.retry, operate.abandon, operate.skip, operate.resolve):
+    app.command(_verb.__name__)(_verb)
 app.command("check")(check.check)
 app.command("demo")(demo.demo)

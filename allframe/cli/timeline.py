@@ -14,6 +14,7 @@ from allframe.saga.records import (
     Record,
     RetryRequested,
     RollbackBegun,
+    SagaAbandoned,
     SagaAdmitted,
     SagaBlocked,
     SagaCompensated,
@@ -26,6 +27,8 @@ from allframe.saga.records import (
     StepNotBegun,
     StepNotCompensated,
     StepOutputLost,
+    StepResolved,
+    StepSkipped,
     StepSucceeded,
     StepUnknown,
 )
@@ -126,6 +129,19 @@ def _words(record: Record) -> tuple[str, str]:
             return "failed", f"still in effect: {', '.join(record.uncompensated)}"
         case SagaBlocked():
             return "blocked", record.reason
+        case StepSkipped():
+            return "skipped", f"not allframe's doing: {record.reason} (by {record.actor})"
+        case StepResolved():
+            found = "done" if record.outcome == "done" else "not done"
+            return f"resolved: {found}", f"{record.reason} (by {record.actor})"
+        case SagaAbandoned():
+            return "abandoned", f"{record.reason} (by {record.actor}){_left(record)}"
+
+
+def _left(record: SagaAbandoned) -> str:
+    left = [f"in effect: {', '.join(record.in_effect)}"] if record.in_effect else []
+    left += [f"perhaps in effect: {', '.join(record.uncertain)}"] if record.uncertain else []
+    return "".join(f"; {text}" for text in left)
 
 
 def _unknown(record: StepUnknown) -> str:

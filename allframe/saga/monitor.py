@@ -48,12 +48,14 @@ class SagaMetadata:
     updated_at: datetime
     failed_step: str | None
     error: ErrorInfo | None
-    #: For ``FAILED``: the steps that are still in effect.
+    #: For ``FAILED``: the steps that are still in effect. For ``ABANDONED``: those that are or may be.
     uncompensated: tuple[str, ...]
     #: Whether a person should look.
     attention: bool
-    #: For ``BLOCKED``: what it waits for. For a cancelled saga: why it was.
+    #: For ``BLOCKED``: what it waits for. For a cancelled or abandoned saga: why it was.
     reason: str | None
+    #: How many records it has: what a verb's ``expected_revision`` is compared with.
+    revision: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +223,8 @@ def metadata_of(saga_id: str, execution: Execution) -> SagaMetadata:
     failed = None if cause is None else nodes[cause.step].name
     if execution.blocked is not None:
         reason, failed = execution.blocked.reason, execution.blocked.step or failed
+    if execution.abandoned is not None:
+        reason = execution.abandoned.reason
     assert execution.started is not None
     return SagaMetadata(
         id=saga_id,
@@ -236,6 +240,7 @@ def metadata_of(saga_id: str, execution: Execution) -> SagaMetadata:
         uncompensated=execution.uncompensated,
         attention=needs_attention(execution.status),
         reason=reason,
+        revision=execution.revision,
     )
 
 
