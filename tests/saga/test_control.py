@@ -369,3 +369,48 @@ async def test_an_owner_that_leaves_at_the_same_moment_writes_it_once(folder: Pa
             timeline = await Monitor(store).timeline("j")
         assert len([e for e in timeline if isinstance(e.record, CancelRequested)]) == 1
         assert receipts[0].recorded
+
+
+@pytest.mark.parametrize("written", ["at once", "late", "never"])
+async def test_an_order_that_is_not_answered_is_written_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, written: str
+) -> None:
+    path = folder / "bank.db"
+    calls: list[Order] = []
+
+    async def unanswered(place: str, saga_id: str, order: Order) -> Any:
+        calls.append(order)
+        if len(calls) == (1 if written == "at once" else 2) and written != "never":
+            assert await ask_owner(place, saga_id, calls[0])
+        if len(calls) == 1:
+            raise Unanswered
+        return await ask_owner(place, saga_id, order)
+
+    monkeypatch.setattr("allframe.saga.deliver.ask_owner", unanswered)
+    async with owner(path) as (orchestrator, _):
+        receipt = await deliver(f"sqlite:///{path}", "j", CANCEL)
+        outcome = await (await orchestrator.start(Journey(), id="j")).outcome()
+
+    assert receipt.recorded
+    assert outcome.status is SagaStatus.COMPENSATED
+    async with EventStore(f"sqlite:///{path}?mode=ro") as store:
+        timeline = await Monitor(store).timeline("j")
+    assert len([e for e in timeline if isinstance(e.record, CancelRequested)]) == 1
+    assert [order.expected_revision for order in calls] == ([None] if written == "at once" else [None, 2])
+
+
+async def test_a_wish_for_a_saga_that_nobody_can_load_waits_for_its_class(folder: Path) -> None:
+    path = folder / "bank.db"
+    async with owner(path):
+        pass
+    async with SagaOrchestrator(f"sqlite:///{path}", provide={}) as orchestrator:
+        while (metadata := await orchestrator.get_saga("j")) and metadata.status is not SagaStatus.BLOCKED:
+            await anyio.sleep(0.01)
+    assert (await deliver(f"sqlite:///{path}", "j", CANCEL)).recorded
+
+    world = World()
+    async with SagaOrchestrator(f"sqlite:///{path}", provide={World: world}) as orchestrator:
+        outcome = await (await orchestrator.start(Journey(), id="j")).outcome()
+
+    assert outcome.status is SagaStatus.COMPENSATED
+    assert world.log == ["undo flight 1", "undo hotel 1"]
