@@ -677,6 +677,30 @@ async def test_a_saga_that_waits_to_be_recovered_is_abandoned_without_beginning_
     assert len(home.world.journal) == begun + 1
 
 
+async def test_a_saga_that_is_not_abandoned_after_all_has_its_turn(home: Home) -> None:
+    async with home.orchestrator(grace=0.1) as orchestrator:
+        home.world.always("pack", home.world.hangs())
+        await orchestrator.start(SAGA, id="a")
+        await begin(orchestrator, home, "do pack")
+        await anyio.sleep(1)
+    await home.reopen()
+    gate = anyio.Event()
+    home.world.always("pack", home.world.waits(gate))
+    begun = len(home.world.journal)
+    async with home.orchestrator(max_running=1) as orchestrator:
+        while len(home.world.journal) == begun:
+            await anyio.sleep(0.1)
+        with pytest.raises(OperationRefused, match="not at the expected revision 9"):
+            await orchestrator.abandon("s", reason="hopeless", expected_revision=9)
+        gate.set()
+        while await orchestrator.running_count():
+            await anyio.sleep(1)
+        metadata = await orchestrator.get_saga("s")
+
+    assert metadata is not None
+    assert metadata.status is SagaStatus.COMPLETED
+
+
 # --- exactly once ----------------------------------------------------------------------------------------------------
 
 

@@ -188,6 +188,7 @@ def test_a_person_can_always_bring_it_to_an_end(data: st.DataObject) -> None:
             state = life.execution.steps[move.step]
             number = state.attempts if isinstance(move, Run) else state.undo_attempts
             life.take(data.draw(st.sampled_from(endings(move, plan, number))))
+        _assert_sound(life)
         if life.execution.status in TERMINAL:
             return
         life.ask(_way_out(life.execution), clerk=False)
