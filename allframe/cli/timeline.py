@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -60,9 +61,15 @@ class Entry:
 def tell(records: Iterable[tuple[datetime, Record]]) -> list[Entry]:
     """The entries of a saga's records, oldest first. ``records``: each with the time at which it was recorded."""
     begun: dict[tuple[str, bool], datetime] = {}
+    skipped: list[str] = []
     entries = []
     for at, record in records:
         entry = _entry(at, record, begun)
+        if isinstance(record, StepSkipped):
+            skipped.append(record.step)
+        if skipped and isinstance(record, SagaCompensated):
+            # What a person saw to, or says they did, was not undone by us.
+            entry = dataclasses.replace(entry, detail=f"nothing else is left of it; skipped: {', '.join(skipped)}")
         entries.append(entry)
         for step in entry.starts:
             begun[step, False] = entry.next_at or at
