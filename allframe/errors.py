@@ -22,7 +22,8 @@
     │   ├── OperationRefused          the verb does not fit the saga's status          AF313
     │   │   └── CancelRefused         … it has passed its pivot                        AF314
     │   ├── OrchestratorClosed        the orchestrator is leaving, or was never entered AF315
-    │   └── SagaIdInvalid             an id that cannot be one                         AF316
+    │   ├── SagaIdInvalid             an id that cannot be one                         AF316
+    │   └── SagaAbandoned             somebody gave it up                              AF318
     └── StoreError
         ├── StoreInUse                somebody else owns the store                     AF401
         ├── ConcurrencyError          the stream is not at the expected version        AF402
@@ -52,6 +53,7 @@ __all__ = [
     "OrchestratorClosed",
     "PayloadError",
     "Problem",
+    "SagaAbandoned",
     "SagaBlocked",
     "SagaCancelled",
     "SagaError",
@@ -289,6 +291,23 @@ class SagaIdInvalid(SagaError):
     """An id is 1 to 200 printable characters, and the first is not ``$``."""
 
     code = "AF316"
+
+
+class SagaAbandoned(SagaError):
+    """Somebody gave the saga up as it stood. ``reason`` is what they gave.
+
+    ``in_effect`` and ``uncertain``: the steps that are, and that may be, still in effect.
+    """
+
+    code = "AF318"
+
+    def __init__(
+        self, message: str, *, reason: str, in_effect: Sequence[str] = (), uncertain: Sequence[str] = (), **where: Any
+    ) -> None:
+        super().__init__(message, **where)
+        self.reason = reason
+        self.in_effect = tuple(in_effect)
+        self.uncertain = tuple(uncertain)
 
 
 # --- the store -------------------------------------------------------------------------------------------------------

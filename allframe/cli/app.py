@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import allframe
-from allframe.cli import check, demo, look, pictures, run, watch
+from allframe.cli import check, demo, look, operate, pictures, run, watch
 
 __all__ = ["app"]
 
@@ -40,6 +40,8 @@ app.command("run")(run.run)
 app.command("list")(look.list_sagas)
 app.command("show")(look.show)
 app.command("watch")(watch.watch)
+for _verb in (operate.cancel, operate.retry, operate.abandon, operate.skip, operate.resolve):
+    app.command(_verb.__name__)(_verb)
 app.command("check")(check.check)
 app.command("explain")(pictures.explain)
 app.command("graph")(pictures.graph)

@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import sys
+import time
 import weakref
 from datetime import UTC, datetime
 
@@ -18,6 +19,8 @@ from allframe.errors import StoreInUse, StoreUnavailable
 
 __all__ = ["LockFile", "caller"]
 
+#: Seconds that somebody who holds a lock for a moment is waited for.
+BRIEF = 2.0
 #: The files that this process owns, and where in the program each was opened.
 _held: dict[str, str] = {}
 #: Those of them that were closed, and whose owner still has a step running.
@@ -26,10 +29,14 @@ _locks: weakref.WeakSet[LockFile] = weakref.WeakSet()
 
 
 class LockFile:
-    """The ownership of one file by one process. ``path`` is the file's own, with all links resolved."""
+    """The ownership of one file by one process. ``path`` is the file's own, with all links resolved.
 
-    def __init__(self, path: str) -> None:
+    ``brief``: it is held for a moment only, and others wait for its end instead of being refused.
+    """
+
+    def __init__(self, path: str, *, brief: bool = False) -> None:
         self.path = path
+        self._brief = brief
         self._descriptor: int | None = None
         _locks.add(self)
 
@@ -91,7 +98,7 @@ class LockFile:
 
     def _lock(self, descriptor: int) -> None:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._take(descriptor)
         except BlockingIOError as error:
             owner = _owner(descriptor)
             raise StoreInUse(
@@ -104,15 +111,34 @@ class LockFile:
                 f"{self.path} cannot be owned: its file system has no locks ({error.strerror}). Put the store on a "
                 "local disk."
             ) from error
-        holder = {"pid": os.getpid(), "host": os.uname().nodename, "since": _now()}
+        holder = {"pid": os.getpid(), "host": os.uname().nodename, "since": _now(), "brief": self._brief}
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps(holder).encode() + b"\n", 0)
+
+    def _take(self, descriptor: int) -> None:
+        """Lock it, after whoever holds it for a moment only."""
+        deadline = time.monotonic() + BRIEF
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() >= deadline or not _is_brief(descriptor):
+                    raise
+            time.sleep(0.01)
 
     def _forget(self) -> None:
         # Only close: unlocking would unlock the parent's lock, which is the same one.
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def _is_brief(descriptor: int) -> bool:
+    try:
+        return bool(json.loads(os.pread(descriptor, 4096, 0)).get("brief"))
+    except (OSError, ValueError, AttributeError):  # it is just being written
+        return True
 
 
 def _owner(descriptor: int) -> str:

@@ -50,7 +50,8 @@ class SqliteBackend:
 
     ``durability="power"`` (the default) waits for the disk at each commit: what is acknowledged survives the loss of
     power. ``"process"`` does not: it survives the death of the process, and a loss of power may take the last commits.
-    ``busy_timeout`` is in seconds. ``max_page_count`` limits the file's size, in pages of 4 KiB.
+    ``busy_timeout`` is in seconds. ``max_page_count`` limits the file's size, in pages of 4 KiB. ``brief``: it is closed
+    again at once, so whoever else opens it waits for that.
     """
 
     durable = True
@@ -63,13 +64,14 @@ class SqliteBackend:
         busy_timeout: float = 5.0,
         max_page_count: int | None = None,
         readonly: bool = False,
+        brief: bool = False,
         url: str | None = None,
     ) -> None:
         self.url = f"sqlite:///{quote(os.fspath(path), errors='surrogateescape')}" if url is None else url
         self.readonly = readonly
         resolved = os.path.realpath(path)
         self._file = StoreFile(resolved, durability, busy_timeout, max_page_count)
-        self._lock = LockFile(resolved)
+        self._lock = LockFile(resolved, brief=brief)
         self._holds = Holds()
         self.changes = None if readonly else Changes()
         self._thread: Writer[Commit, Versions] | None = None
@@ -79,6 +81,11 @@ class SqliteBackend:
         self._closing: anyio.Event | None = None
         self._is_forked = False
         _backends.add(self)
+
+    @property
+    def path(self) -> str:
+        """The file, absolute and with all links resolved."""
+        return self._file.path
 
     # --- opening and closing
 

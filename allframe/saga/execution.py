@@ -7,13 +7,13 @@
          │                        │  ▲  │
          │ cancel      a failure  │  │  │ a step past the pivot is stuck
          │             or cancel  │  │  ▼
-         └──────────────┐         │  BLOCKED ──┐ retry, or what it waited for is there
+         └──────────────┐         │  BLOCKED ──┐ retry, skip, resolve, or what it waited for is there
                         ▼         ▼            │
                      COMPENSATING ◄────────────┘
                        │        │  ▲
-       nothing is left │        │  │ retry
+       nothing is left │        │  │ retry, skip, resolve
                        ▼        ▼  │
-                 COMPENSATED   FAILED
+                 COMPENSATED   FAILED           abandon: from whatever is not over ──► ABANDONED
 
 `Execution.apply` takes one record. `Execution.next_moves` says what to do next, and is the one place where that is
 decided; `Execution.decide` turns it into the records that announce it. Running and recovering are the same loop.
@@ -39,6 +39,7 @@ from allframe.saga.records import (
     Record,
     RetryRequested,
     RollbackBegun,
+    SagaAbandoned,
     SagaAdmitted,
     SagaBlocked,
     SagaCompensated,
@@ -51,6 +52,8 @@ from allframe.saga.records import (
     StepNotBegun,
     StepNotCompensated,
     StepOutputLost,
+    StepResolved,
+    StepSkipped,
     StepStillRunning,
     StepSucceeded,
     StepUnknown,
@@ -111,6 +114,7 @@ class Execution:
         #: That its own timeout has passed.
         self.expired: DeadlinePassed | None = None
         self.blocked: SagaBlocked | None = None
+        self.abandoned: SagaAbandoned | None = None
         self.uncompensated: tuple[str, ...] = ()
         #: Times of the first and the last record, and of the last change of status.
         self.started_at = self.updated_at = self.since = 0
@@ -175,6 +179,11 @@ class Execution:
             return True
         late = self.expired is not None and self.committed
         return self.status in RUNNING and (late or bool(self.overdue))
+
+    @property
+    def rolling(self) -> bool:
+        """Whether the rollback has begun."""
+        return self._rolling
 
     @property
     def committed(self) -> bool:
@@ -326,6 +335,12 @@ class Execution:
                 self._step_not_compensated(self.plan.index[record.step], record)
             case RetryRequested():
                 self._retry()
+            case StepSkipped():
+                self._step_skipped(self.plan.index[record.step], record)
+            case StepResolved():
+                self._step_resolved(self.plan.index[record.step], record)
+            case SagaAbandoned():
+                self._abandoned(record)
             case SagaCompleted():
                 self.status = SagaStatus.COMPLETED
             case SagaCompensated():
@@ -519,7 +534,7 @@ class Execution:
         # A step that was to be tried again, when the saga turned back, may have taken effect in an earlier attempt.
         unknown = state.phase is Phase.UNKNOWN or (state.phase is Phase.RETRYING and state.unknown is not None)
         effect = unknown or state.phase in (Phase.SUCCEEDED, Phase.LOST)
-        return effect and self.plan.nodes[step].compensated and state.undo is not Undo.DONE
+        return effect and self.plan.nodes[step].compensated and state.undo not in (Undo.DONE, Undo.SKIPPED)
 
     def _needs_a_person(self, step: int) -> bool:
         return self.plan.nodes[step].needs_output and self.steps[step].output is None
@@ -566,3 +581,80 @@ class Execution:
                 self._ready[step] = None
         self._stuck = {step: kind for step, kind in self._stuck.items() if kind != BlockedKind.STEP}
         self._unblock()
+
+    # --- what a person says --------------------------------------------------------------------------------------
+
+    @property
+    def stuck(self) -> dict[int, str]:
+        """The steps that can only go forward and cannot, with a `BlockedKind` each."""
+        return self._stuck
+
+    @property
+    def exhausted(self) -> list[int]:
+        """The steps whose compensation was tried as often as it may be."""
+        return [step for step, state in enumerate(self.steps) if state.undo is Undo.EXHAUSTED]
+
+    def standing(self) -> tuple[list[int], list[int]]:
+        """The steps that are in effect, and those that may be, whether they can be undone or not."""
+        done, perhaps = [], []
+        for step, state in enumerate(self.steps):
+            if self.plan.nodes[step].readonly or state.undo in (Undo.DONE, Undo.SKIPPED):
+                continue
+            # An attempt to undo it that failed may have undone it all the same.
+            if state.undo_attempts or state.phase in (Phase.RUNNING, Phase.UNKNOWN):
+                perhaps.append(step)
+            elif state.phase in (Phase.SUCCEEDED, Phase.LOST):
+                done.append(step)
+            elif state.unknown is not None and state.phase is not Phase.NO_EFFECT:
+                perhaps.append(step)
+        return done, perhaps
+
+    def _step_skipped(self, step: int, record: StepSkipped) -> None:
+        state = self.steps[step]
+        state.verdict = dataclasses.replace(record, starts=(), compensates=None)  # said later, in the same record
+        if self.status is SagaStatus.FAILED:
+            state.undo = Undo.SKIPPED
+            self._go_on_undoing(passed=step)
+        else:
+            state.phase = Phase.SKIPPED
+            self._stuck.pop(step, None)
+            self._release_followers(step)
+            self._unblock()
+
+    def _step_resolved(self, step: int, record: StepResolved) -> None:
+        state = self.steps[step]
+        state.verdict = dataclasses.replace(record, starts=(), compensates=None)  # said later, in the same record
+        is_done = record.outcome == "done"
+        if not is_done:
+            state.phase, state.unknown = Phase.NO_EFFECT, None
+        elif record.output is not None:
+            state.phase, state.unknown = Phase.SUCCEEDED, None
+            state.output, state.form = record.output, record.form
+        if self.status is SagaStatus.FAILED:
+            state.undo, state.undo_spent, state.undo_next_at = Undo.NONE, 0, None
+            self._go_on_undoing(passed=None if is_done else step, again=step if is_done else None)
+            return
+        self._stuck.pop(step, None)
+        if is_done:
+            self._release_followers(step)
+        elif step == self.plan.pivot:
+            self._decide_against(Cause(step, CauseKind.NOT_DONE, state.error))
+        else:
+            state.spent, state.phase = 0, Phase.RETRYING
+            self._ready[step] = None
+        self._unblock()
+
+    def _go_on_undoing(self, *, passed: int | None, again: int | None = None) -> None:
+        """Take the rollback up where it stopped. Other compensations that are exhausted stay so."""
+        self.status, self.uncompensated = SagaStatus.COMPENSATING, ()
+        if again is not None:
+            self._reach(again, deque[int]())
+        if passed is not None:
+            self._settle(deque([passed]))
+
+    def _abandoned(self, record: SagaAbandoned) -> None:
+        self.abandoned, self.status, self.blocked = record, SagaStatus.ABANDONED, None
+        left = {*record.in_effect, *record.uncertain}
+        self.uncompensated = tuple(node.name for node in self.plan.nodes if node.name in left)
+        self.running.clear()
+        self.undoing = None

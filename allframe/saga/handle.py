@@ -80,9 +80,9 @@ class SagaHandle:
         assert metadata is not None, "a handle is made of a saga that exists"
         return metadata
 
-    async def cancel(self, *, reason: str) -> None:
+    async def cancel(self, *, reason: str, actor: str | None = None, expected_revision: int | None = None) -> None:
         """As `SagaOrchestrator.cancel`."""
-        await self._orchestrator.cancel(self.id, reason=reason)
+        await self._orchestrator.cancel(self.id, reason=reason, actor=actor, expected_revision=expected_revision)
 
     def __repr__(self) -> str:
         return f"<SagaHandle {self.id!r}>"

@@ -9,6 +9,8 @@ from typing import Any, Final
 from allframe.saga.observe import Observer
 from allframe.saga.recorded import SagaRecord
 from allframe.saga.records import (
+    DeadlinePassed,
+    SagaAbandoned,
     SagaBlocked,
     SagaCompensated,
     SagaCompleted,
@@ -16,6 +18,7 @@ from allframe.saga.records import (
     StepFailed,
     StepNotCompensated,
     StepOutputLost,
+    StepStillRunning,
     StepUnknown,
 )
 from allframe.saga.timeline import Entry, Teller, duration
@@ -23,9 +26,9 @@ from allframe.saga.timeline import Entry, Teller, duration
 __all__ = ["line_of", "log_records"]
 
 #: After these no attempt of the saga is open.
-_RESTS: Final = (SagaCompleted, SagaCompensated, SagaFailed, SagaBlocked)
+_RESTS: Final = (SagaCompleted, SagaCompensated, SagaFailed, SagaBlocked, SagaAbandoned)
 _STUCK: Final = (SagaFailed, SagaBlocked)
-_TROUBLE: Final = (StepFailed, StepUnknown, StepOutputLost, StepNotCompensated)
+_TROUBLE: Final = (StepFailed, StepUnknown, StepOutputLost, StepNotCompensated, StepStillRunning, DeadlinePassed)
 
 
 def log_records(logger: logging.Logger | str = "allframe.saga", *, level: int = logging.INFO) -> Observer:

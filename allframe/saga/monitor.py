@@ -51,12 +51,15 @@ class SagaMetadata:
     updated_at: datetime
     failed_step: str | None
     error: ErrorInfo | None
-    #: For ``FAILED``: the steps that are still in effect.
+    #: For ``FAILED``: the steps that are still in effect. For ``ABANDONED``: those that are or may be.
     uncompensated: tuple[str, ...]
     #: Whether a person should look.
     attention: bool
-    #: For ``BLOCKED``: what it waits for. For one whose step does not end: that. For a cancelled saga: why it was.
+    #: For ``BLOCKED``: what it waits for. For one whose step does not end: that. For one that was cancelled, timed out or
+    #: abandoned: why.
     reason: str | None
+    #: How many records it has: what a verb's ``expected_revision`` is compared with.
+    revision: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +281,8 @@ def metadata_of(saga_id: str, execution: Execution) -> SagaMetadata:
         reason = f"Step {names} was to end, and is still running. Everything waits for it."
     if execution.blocked is not None:
         reason, failed = execution.blocked.reason, execution.blocked.step or failed
+    if execution.abandoned is not None:
+        reason = execution.abandoned.reason
     assert execution.started is not None
     return SagaMetadata(
         id=saga_id,
@@ -293,6 +298,7 @@ def metadata_of(saga_id: str, execution: Execution) -> SagaMetadata:
         uncompensated=execution.uncompensated,
         attention=execution.attention,
         reason=reason,
+        revision=execution.revision,
     )
 
 

@@ -34,6 +34,7 @@ from allframe.saga.graph import SagaGraph
 from allframe.saga.handle import Entry, SagaHandle
 from allframe.saga.monitor import Monitor, SagaMetadata
 from allframe.saga.observe import Observer, Observers, Watches, watch
+from allframe.saga.operators import Operators
 from allframe.saga.outcome import SagaOutcome, error_of, info_of
 from allframe.saga.recorded import SagaRecord
 from allframe.saga.recovery import CannotLoad, events_of, restore
@@ -45,7 +46,7 @@ __all__ = ["SagaOrchestrator"]
 logger = logging.getLogger("allframe")
 
 
-class SagaOrchestrator:
+class SagaOrchestrator(Operators):
     """Runs sagas and records every transition in an event store.
 
     ::
@@ -190,28 +191,6 @@ class SagaOrchestrator:
         if entry is not None:
             entry.asked = True
         return SagaHandle(saga_id, self, entry)
-
-    async def cancel(self, id: str, *, reason: str) -> None:  # noqa: A002
-        """Have a saga undone. It returns when that is recorded; the rollback follows.
-
-        A running step is cut, unless it is the pivot, and counts as one that may have taken effect.
-
-        Raises:
-            SagaNotFound: there is none with this id.
-            CancelRefused: it has passed its pivot, and only goes forward.
-            OperationRefused: it is being undone already, or is over.
-        """
-        await self._open().verbs.cancel(id, reason)
-
-    async def retry_failed(self, id: str, *, reason: str) -> None:  # noqa: A002
-        """Try again, with fresh attempts, what a saga is stuck on: the rollback of a ``FAILED`` one; the step, or the
-        loading, of a ``BLOCKED`` one. It returns when that is recorded.
-
-        Raises:
-            SagaNotFound: there is none with this id.
-            OperationRefused: it is neither ``FAILED`` nor ``BLOCKED``, or what it waits for is still not there.
-        """
-        await self._open().verbs.retry_failed(id, reason)
 
     # --- looking -----------------------------------------------------------------------------------------------------
 

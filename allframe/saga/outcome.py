@@ -9,6 +9,7 @@ from typing import Any
 from allframe.errors import (
     CompensationFailed,
     ErrorInfo,
+    SagaAbandoned,
     SagaBlocked,
     SagaCancelled,
     SagaError,
@@ -22,6 +23,7 @@ from allframe.errors import (
 from allframe.events.event import Event
 from allframe.masking import shown
 from allframe.saga.execution import Cause, CauseKind, Execution, Phase, SagaStatus, Undo
+from allframe.saga.records import StepResolved
 
 __all__ = ["SagaOutcome", "error_of", "info_of"]
 
@@ -92,7 +94,25 @@ def _error(saga_id: str, title: str, execution: Execution) -> SagaError | None:
                 step_index=index,
                 error=None if index is None else execution.steps[index].error,
             )
+        case SagaStatus.ABANDONED:
+            return _given_up(saga_id, title, execution)
     return None
+
+
+def _given_up(saga_id: str, title: str, execution: Execution) -> SagaError:
+    said = execution.abandoned
+    assert said is not None
+    left = [f"Still in effect: {', '.join(said.in_effect)}."] if said.in_effect else []
+    left += [f"May be in effect: {', '.join(said.uncertain)}."] if said.uncertain else []
+    return SagaAbandoned(
+        f"{title} {saga_id!r} was abandoned by {said.actor}: {said.reason.rstrip('.')}. {_undone(execution)} "
+        f"{' '.join(left) or 'Nothing of it is in effect.'}",
+        reason=said.reason,
+        in_effect=said.in_effect,
+        uncertain=said.uncertain,
+        saga_id=saga_id,
+        error=info_of(execution),
+    )
 
 
 def _what_next(kind: str) -> str:
@@ -104,7 +124,8 @@ def _what_next(kind: str) -> str:
 
 
 def _rolled_back(saga_id: str, title: str, execution: Execution) -> SagaError:
-    done = f"{_undone(execution)} Nothing is left of it."
+    skipped = any(state.undo is Undo.SKIPPED for state in execution.steps)
+    done = f"{_undone(execution)} Nothing {'else ' if skipped else ''}is left of it."
     if execution.cause is None:
         if execution.cancel is None:
             assert execution.expired is not None
@@ -133,13 +154,16 @@ def _step_error(saga_id: str, title: str, execution: Execution, cause: Cause, do
             return StepFailed(f"{place}, failed: {_text(cause.error)}. {done}", **where)
         case CauseKind.TIMED_OUT:
             duration = cause.timeout or 0.0
-            late = execution.steps[cause.step].phase is Phase.SUCCEEDED
+            state = execution.steps[cause.step]
+            late = state.phase is Phase.SUCCEEDED and state.verdict is None
             how = "returned after its deadline" if late else "did not end within its timeout"
             return StepTimedOut(f"{place}, {how} of {duration:g} s. {done}", duration=duration, **where)
         case CauseKind.OUTPUT_LOST:
             return StepOutputLost(
                 f"{place}, succeeded, but its output is lost: {_message(cause.error)}. {done}", **where
             )
+        case CauseKind.NOT_DONE:
+            return StepFailed(f"{place}, left no effect, as was found out. {done}", **where)
         case CauseKind.UNKNOWN:
             return StepUnknown(f"{place}, may or may not have taken effect: {_text(cause.error)}. {done}", **where)
 
@@ -179,6 +203,7 @@ def _began(execution: Execution) -> str:
         CauseKind.TIMED_OUT: "did not end in time",
         CauseKind.OUTPUT_LOST: "lost its output",
         CauseKind.UNKNOWN: "ended unknown",
+        CauseKind.NOT_DONE: "left no effect",
     }[execution.cause.kind]
     detail = f": {_text(execution.cause.error)}" if execution.cause.error else ""
     return f"step {name!r} {what}{detail}"
@@ -186,7 +211,18 @@ def _began(execution: Execution) -> str:
 
 def _undone(execution: Execution, nothing: str = "Nothing had to be rolled back.") -> str:
     names = [execution.plan.nodes[i].name for i in _newest_first(execution) if execution.steps[i].undo is Undo.DONE]
-    return f"Rolled back: {', '.join(names)}." if names else nothing
+    done = [f"Rolled back: {', '.join(names)}."] if names else [nothing]
+    return " ".join(done + [_verdict(execution, i) for i in _newest_first(execution) if execution.steps[i].verdict])
+
+
+def _verdict(execution: Execution, step: int) -> str:
+    """What a person said of a step: it was not allframe that saw to it."""
+    name, verdict = execution.plan.nodes[step].name, execution.steps[step].verdict
+    assert verdict is not None
+    by = f"by {verdict.actor} ({verdict.reason.rstrip('.')})"
+    if isinstance(verdict, StepResolved):
+        return f"Resolved as {'done' if verdict.outcome == 'done' else 'not done'}: {name}, {by}."
+    return f"Not {'undone' if execution.steps[step].undo is Undo.SKIPPED else 'done'} but skipped: {name}, {by}."
 
 
 def _newest_first(execution: Execution) -> Sequence[int]:

@@ -21,7 +21,7 @@ from allframe.payload import check_size
 from allframe.saga.graph import Step
 from allframe.saga.records import Form
 
-__all__ = ["Stored", "event_writes", "load_output", "store_output"]
+__all__ = ["Stored", "event_writes", "load_output", "store_output", "told_output"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,17 @@ def store_output(step: Step, value: Any) -> Stored:
         return Stored(data, "events", events, tuple(events))
     data, loaded = step.output.store(value, what)
     return Stored(data, "value", loaded)
+
+
+def told_output(step: Step, value: Any, json: bytes | None) -> Stored:
+    """What a person says that ``step`` returned: ``value``, or the one that ``json`` holds.
+
+    Raises:
+        PayloadError: if it is not what the annotation says.
+    """
+    if json is not None:
+        value = step.output.load(json, f"The output that was given for step {step.attribute!r}")
+    return store_output(step, value)
 
 
 def load_output(step: Step, data: bytes, form: str) -> Any:

@@ -22,7 +22,7 @@ from allframe.errors import ErrorInfo
 from allframe.saga.context import EffectUnknown, Refused
 from allframe.saga.graph import Parameter
 from allframe.saga.silence import is_silence
-from allframe.saga.threads import Job
+from allframe.saga.threads import Job, Threads
 
 __all__ = [
     "Attempt",
@@ -45,7 +45,7 @@ class Left(BaseException):
     """The orchestrator drops this attempt without writing anything: the next owner recovers it."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Attempt:
     """One call of a step or compensation, from outside."""
 
@@ -112,8 +112,8 @@ async def attempt(call: Callable[[], Awaitable[Any]], this: Attempt, dropping: C
     this.overdue = anyio.current_time() >= this.scope.deadline or (this.scope.cancel_called and not this.cut)
 
 
-async def on_thread(start: Callable[[Callable[[], Any]], Job], call: Callable[[], Any], this: Attempt) -> Any:
-    """What ``call()`` returns on the thread where ``start`` has it called: the body of an attempt.
+async def on_thread(threads: Threads, call: Callable[[], Any], this: Attempt) -> Any:
+    """What ``call()`` returns on one of ``threads``: the body of an attempt.
 
     A thread cannot be cut: when its time is over it is asked to end, and waited for all the same.
 
@@ -121,9 +121,9 @@ async def on_thread(start: Callable[[Callable[[], Any]], Job], call: Callable[[]
         Left: if it is dropped. The thread may go on.
     """
     this.begun = False
-    job = start(call)
+    job = threads.start(call)
     this.begun = True
-    with waiting_for_thread:
+    with waiting_for_thread, threads.waited_for(this):
         try:
             await job.done.wait()
         except anyio.get_cancelled_exc_class():

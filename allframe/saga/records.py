@@ -28,9 +28,11 @@ __all__ = [
     "DeadlinePassed",
     "Form",
     "Intent",
+    "Outcome",
     "Record",
     "RetryRequested",
     "RollbackBegun",
+    "SagaAbandoned",
     "SagaAdmitted",
     "SagaBlocked",
     "SagaCompensated",
@@ -44,6 +46,8 @@ __all__ = [
     "StepNotCompensated",
     "StepOutputLost",
     "StepStillRunning",
+    "StepResolved",
+    "StepSkipped",
     "StepSucceeded",
     "StepUnknown",
     "decode",
@@ -54,6 +58,8 @@ __all__ = [
 
 #: How an output is stored.
 Form: TypeAlias = Literal["value", "event", "events"]
+#: What somebody found out of a step.
+Outcome: TypeAlias = Literal["done", "not_done"]
 #: The version of the stored form of every record.
 SCHEMA_VERSION: Final = 1
 
@@ -202,6 +208,8 @@ class CancelRequested:
     type: ClassVar[str] = "$saga.cancel_requested"
     reason: str
     actor: str
+    #: The revision that whoever asked had seen, where they said so.
+    expected_revision: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,6 +258,35 @@ class RetryRequested(Intent):
     type: ClassVar[str] = "$saga.retry_requested"
     reason: str
     actor: str
+    expected_revision: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepSkipped(Intent):
+    """Somebody wants it counted as undone in a rollback, or as done after the pivot, though it is not."""
+
+    type: ClassVar[str] = "$saga.step_skipped"
+    step: str
+    reason: str
+    actor: str
+    expected_revision: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepResolved(Intent):
+    """Somebody found out whether it took effect, or what it returned."""
+
+    type: ClassVar[str] = "$saga.step_resolved"
+    step: str
+    outcome: Outcome
+    reason: str
+    actor: str
+    expected_revision: int | None = None
+    #: JSON of what it returned, as ``form`` says; None where that was not told.
+    output: bytes | None = None
+    form: Form = "value"
+    #: How many events, standing right before this commit's records, are in that output.
+    emitted: int = 0
 
 
 # --- how it ended ----------------------------------------------------------------------------------------------------
@@ -283,6 +320,7 @@ class BlockedKind:
     CODE: Final = "code"
     #: An object that its steps inject.
     DEPENDENCY: Final = "dependency"
+    MENDABLE: Final = (CODE, DEPENDENCY)
     #: A person, for a step that can only go forward has failed for good.
     STEP: Final = "step"
     #: A person, for a step's output is lost and a later one takes it.
@@ -301,6 +339,19 @@ class SagaBlocked:
     step: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SagaAbandoned:
+    """Somebody gave it up: nothing more happens to it."""
+
+    type: ClassVar[str] = "$saga.abandoned"
+    reason: str
+    actor: str
+    expected_revision: int | None = None
+    #: The steps that are still in effect, and those that may be, in the order of the body.
+    in_effect: tuple[str, ...] = ()
+    uncertain: tuple[str, ...] = ()
+
+
 Record: TypeAlias = (
     SagaStarted
     | SagaAdmitted
@@ -317,15 +368,20 @@ Record: TypeAlias = (
     | StepCompensated
     | StepNotCompensated
     | RetryRequested
+    | StepSkipped
+    | StepResolved
     | SagaCompleted
     | SagaCompensated
     | SagaFailed
     | SagaBlocked
+    | SagaAbandoned
 )
 
 _CLASSES: Final[dict[str, type[Any]]] = {cls.type: cls for cls in Record.__args__}
 #: Fields that are JSON already: they stand in the record as they are.
-_RAW: Final = {SagaStarted: "input", StepSucceeded: "output"}
+_RAW: Final = {SagaStarted: "input", StepSucceeded: "output", StepResolved: "output"}
+#: In place of such a field that is not there: null is a value.
+_ABSENT: Final = object()
 
 
 @cache
@@ -337,8 +393,10 @@ def _defaults(type_name: str) -> tuple[tuple[str, Any], ...]:
 @cache
 def _adapter(type_name: str) -> TypeAdapter[Any]:
     cls = _CLASSES[type_name]
-    annotations = {_RAW[cls]: Any} if cls in _RAW else {}
-    base = type(cls.__name__, (cls,), {"__annotations__": annotations})
+    content: dict[str, Any] = {"__annotations__": {_RAW[cls]: Any} if cls in _RAW else {}}
+    if cls is StepResolved:
+        content[_RAW[cls]] = _ABSENT
+    base = type(cls.__name__, (cls,), content)
     strict: Any = dataclasses.dataclass(frozen=True, kw_only=True)(base)
     # A field that we do not know would change the meaning of those that we do.
     strict.__pydantic_config__ = ConfigDict(extra="forbid")
@@ -354,7 +412,7 @@ def encode(record: Record) -> bytes:
     except PydanticSerializationError:  # a lone surrogate, from bytes of a command line, say
         data = to_json({name: _unicode(value) for name, value in content.items()}, exclude_none=True)
     raw = _RAW.get(cls)
-    if raw is None:
+    if raw is None or getattr(record, raw) is None:
         return data
     separator = b"," if content else b""
     return b'%s%s"%s":%s}' % (data[:-1], separator, raw.encode(), getattr(record, raw))
@@ -388,7 +446,7 @@ def decode(type_name: str, schema_version: int, data: bytes) -> Record:
         checked = _adapter(type_name).validate_json(data, strict=True)
         values = {field.name: getattr(checked, field.name) for field in dataclasses.fields(cls)}
         if raw := _RAW.get(cls):
-            values[raw] = to_json(values[raw])
+            values[raw] = None if values[raw] is _ABSENT else to_json(values[raw])
         record: Record = cls(**values)
         return record
     except ValueError as error:

@@ -153,7 +153,7 @@ def _contradictions(today: Execution, before: Execution, graph: SagaGraph) -> li
         state = today.steps[i]
         if state.phase is Phase.WAITING:
             continue
-        early = [j for j in node.after if today.steps[j].phase not in (Phase.SUCCEEDED, Phase.LOST)]
+        early = [j for j in node.after if today.steps[j].phase not in (Phase.SUCCEEDED, Phase.LOST, Phase.SKIPPED)]
         if early:
             names = ", ".join(repr(graph.plan.nodes[j].name) for j in early)
             found.append(f"step {node.name!r} has begun, and now comes after {names}, which has not succeeded")

@@ -6,7 +6,6 @@ somebody wants the saga until nothing more happens to it here; what is over is i
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import uuid
 from collections.abc import Awaitable, Callable
@@ -18,10 +17,12 @@ import anyio.lowlevel
 
 from allframe.clock import Clock, to_microseconds
 from allframe.errors import OperationRefused, OrchestratorClosed, StoreError, StoreUnavailable
-from allframe.events.backend import Commit, EventStoreBackend, HeadQuery, Row, Write, new_id
+from allframe.events.backend import EventStoreBackend, HeadQuery, new_id
 from allframe.events.lockfile import caller
 from allframe.inject import Provider
 from allframe.saga.catalog import Catalog
+from allframe.saga.clerk import block
+from allframe.saga.control import Control
 from allframe.saga.engine import Rehearsal, persist
 from allframe.saga.execution import RUNNING, TERMINAL, Execution, Move, SagaStatus
 from allframe.saga.graph import SagaGraph
@@ -29,14 +30,12 @@ from allframe.saga.handle import Entry
 from allframe.saga.keeper import Keeper
 from allframe.saga.monitor import CATEGORY, Monitor, Stored
 from allframe.saga.observe import Observers
+from allframe.saga.orders import Order, whoami
 from allframe.saga.outcome import SagaOutcome, error_of, info_of
 from allframe.saga.records import (
-    SCHEMA_VERSION,
     BlockedKind,
     SagaBlocked,
     SagaRecovered,
-    encode,
-    saga_stream,
 )
 from allframe.saga.recovery import CannotLoad, load
 from allframe.saga.running import RunningSaga, digest_of, started_by
@@ -49,8 +48,6 @@ __all__ = ["Registry"]
 
 T = TypeVar("T")
 logger = logging.getLogger("allframe")
-#: What is blocked for one of these goes on by itself when it is there.
-_MENDABLE = (BlockedKind.CODE, BlockedKind.DEPENDENCY)
 
 
 class Registry:
@@ -83,6 +80,7 @@ class Registry:
         self._ephemeral = ephemeral
         self._clean, self._claimed = True, False
         self.threads = Threads(backend.hold)
+        self._control = Control(backend, self.verbs.ask)
         self._keeper = Keeper(grace, self._wind_up, self._dropped, self._broken, self._fail_all)
 
         self.timers = Timers(self._keeper.accompany)
@@ -94,6 +92,8 @@ class Registry:
         try:
             # In a task of our own: what was claimed while our caller was cancelled must be given back.
             await self.run(None, self._claim, caller())
+            if self._control.listen():
+                self.spawn(None, self._control.serve, self.spawn)
             self.spawn(None, self._recover)
         except BaseException as error:
             await self.leave(error)
@@ -108,6 +108,7 @@ class Registry:
             await self._keeper.leave(error)
         finally:
             self.threads.close()
+            self._control.close()
             if self._claimed:
                 with anyio.CancelScope(shield=True):
                     await self.backend.release()
@@ -131,6 +132,7 @@ class Registry:
         return self._keeper.dropping
 
     async def _wind_up(self) -> None:
+        self._control.close()
         if self._ephemeral:
             await self._roll_back_all()
         self.leaving = True
@@ -140,10 +142,9 @@ class Registry:
                 entry.running.wake()
 
     def _dropped(self) -> None:
+        self.threads.drop()
         for entry in self.entries.values():
             saga = entry.running
-            if saga is not None:
-                saga.drop()
             if saga is not None and saga.busy_with:
                 logger.warning(
                     "saga %s: step %s did not end in time and is dropped; what it did is found out at the next opening",
@@ -161,8 +162,8 @@ class Registry:
         for entry in list(self.entries.values()):
             if entry.running is not None:
                 try:
-                    await self.verbs.ask(
-                        entry, entry.running.cancel, "the orchestrator left, and its store was only in memory"
+                    await self.verbs.tell(
+                        entry, Order("cancel", "the orchestrator left, and its store was only in memory", whoami())
                     )
                 except OperationRefused:
                     continue  # it goes back already, or only forward
@@ -272,7 +273,7 @@ class Registry:
     def is_mendable(self, stored: Stored) -> bool:
         """Whether it is blocked for something that may be there now."""
         blocked = stored.execution.blocked
-        return blocked is not None and blocked.kind in _MENDABLE
+        return blocked is not None and blocked.kind in BlockedKind.MENDABLE
 
     def adopt(self, saga_id: str) -> Entry:
         """Have a stored saga taken over when it is its turn, if it is not in hand yet.
@@ -292,7 +293,7 @@ class Registry:
         query = HeadQuery(
             CATEGORY,
             statuses=(*sorted(RUNNING), SagaStatus.BLOCKED),
-            blocked=_MENDABLE,
+            blocked=BlockedKind.MENDABLE,
             epoch_before=self.epoch,
         )
         after: str | None = None
@@ -337,22 +338,26 @@ class Registry:
         Raises:
             CannotLoad: if it cannot be loaded.
         """
-        running = entry.running = await self._patiently(load, self, self.monitor, entry.id, self.catalog.find)
-        execution = running.execution
-        is_old = execution.epoch < self.epoch and execution.status not in TERMINAL
-        is_mended = execution.blocked is not None and execution.blocked.kind in _MENDABLE
-        moves: list[Move] = []
-        if execution.status in RUNNING or is_old or is_mended:
-            moves = await self._record_takeover(entry, running)
+        recovered = await self.load(entry)
+        entry.holds += 1
+        try:
+            moves = await entry.running.go_on(recovered) if recovered and entry.running else []
+        finally:
+            entry.holds -= 1
         entry.found.set()
         return moves
 
-    async def _record_takeover(self, entry: Entry, running: RunningSaga) -> list[Move]:
-        entry.holds += 1
-        try:
-            return await running.go_on(self._recovered(running))
-        finally:
-            entry.holds -= 1
+    async def load(self, entry: Entry) -> SagaRecovered | None:
+        """Load a stored saga; returns what is to be recorded of taking it over, if anything is.
+
+        Raises:
+            CannotLoad: if it cannot be loaded.
+        """
+        running = entry.running = await self._patiently(load, self, self.monitor, entry.id, self.catalog.find)
+        execution = running.execution
+        is_old = execution.epoch < self.epoch and execution.status not in TERMINAL
+        is_mended = execution.blocked is not None and execution.blocked.kind in BlockedKind.MENDABLE
+        return self._recovered(running) if execution.status in RUNNING or is_old or is_mended else None
 
     def _recovered(self, saga: RunningSaga) -> SagaRecovered:
         execution = saga.execution
@@ -362,30 +367,24 @@ class Registry:
 
     async def _block(self, entry: Entry, why: CannotLoad) -> None:
         """Record that a saga cannot be loaded, unless that stands there already."""
-        stream = saga_stream(entry.id)
-        head = await self.backend.get_head(stream)
-        rows = await self.backend.read_stream(stream)
-        now = to_microseconds(self.clock.now())
-        data = encode(SagaBlocked(kind=why.kind, reason=why.reason, epoch=self.epoch))
         logger.error("saga %s is blocked: %s", entry.id, why.reason)
-        if head is not None and not (head.status == SagaStatus.BLOCKED and head.epoch == self.epoch):
-            row = Row(new_id(), SagaBlocked.type, SCHEMA_VERSION, data, now)
-            blocked = dataclasses.replace(
-                head,
-                status=SagaStatus.BLOCKED.value,
-                since=head.since if head.status == SagaStatus.BLOCKED else now,
-                blocked=why.kind,
-                epoch=self.epoch,
-                attention=True,
-            )
-            await persist(self, Commit((Write(stream, (row,), len(rows)),), blocked), entry.id, head.name)
+        blocked = SagaBlocked(kind=why.kind, reason=why.reason, epoch=self.epoch)
+        commit = await block(self.backend, entry.id, blocked, to_microseconds(self.clock.now()))
+        if commit is not None:
+            await persist(self, commit, entry.id, commit.head.name if commit.head else "")
         self.give_up(entry, why)
 
     def give_up(self, entry: Entry, why: BaseException) -> None:
         """Nothing more comes of it here."""
+        entry.failure = why
+        self.let_go(entry)
+
+    def let_go(self, entry: Entry) -> None:
+        """It is not in hand any more: whoever wants it looks into the store."""
         if self.entries.get(entry.id) is entry:
             del self.entries[entry.id]
-        entry.fail(why)
+        entry.found.set()
+        entry.done.set()
         self.turns.release(entry)
 
     # --- turns -------------------------------------------------------------------------------------------------------

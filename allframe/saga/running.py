@@ -20,28 +20,24 @@ from typing import Any, Final
 import anyio
 
 from allframe.clock import to_microseconds
-from allframe.errors import (
-    CancelRefused,
-    OperationRefused,
-)
+from allframe.errors import OperationRefused, PayloadError
 from allframe.events.backend import Commit, Head, Row, Write, new_id
 from allframe.events.event import Event
 from allframe.payload import canonical
 from allframe.saga.context import StepContext, idempotency_key
 from allframe.saga.discretion import without_secrets
 from allframe.saga.engine import Engine, persist
-from allframe.saga.execution import RUNNING, Compensate, Execution, Move, Phase, Run, SagaStatus
+from allframe.saga.execution import RUNNING, TERMINAL, Compensate, Execution, Move, Phase, Run, SagaStatus
 from allframe.saga.graph import Compensation, Parameter, SagaGraph, Source, Step
 from allframe.saga.judge import Ended, judge_compensation, judge_step
 from allframe.saga.monitor import head_of
-from allframe.saga.outputs import load_output
+from allframe.saga.orders import Order, check, record_of
+from allframe.saga.outputs import Stored, event_writes, load_output, store_output, told_output
 from allframe.saga.perform import Attempt, attempt, new_attempt, on_thread
 from allframe.saga.records import (
     SCHEMA_VERSION,
-    CancelRequested,
     DeadlinePassed,
     Record,
-    RetryRequested,
     SagaStarted,
     StepFailed,
     StepNotBegun,
@@ -140,51 +136,71 @@ class RunningSaga:
             finally:
                 await self._close(move)
 
-    async def cancel(self, reason: str, actor: str) -> list[Move]:
-        """Write that it is to be undone, and cut what runs.
+    async def obey(self, order: Order, recovered: Record | None = None) -> tuple[bool, list[Move]]:
+        """Write what somebody asks and what follows from it, and cut what is not to go on.
+
+        ``recovered``: the record of taking the saga over, to be written in the same commit.
+
+        Returns:
+            Whether a record was written for it, and what to do next.
 
         Raises:
-            OperationRefused: if it is being undone, or is over.
-            CancelRefused: if it can only go forward.
+            Moved, OperationRefused: as `check`; nothing was written.
+            PayloadError: if the output that was given cannot be stored as the step's.
         """
         async with self._lock:
-            execution = self.execution
-            if execution.cancel is not None and execution.status in RUNNING:
-                return []
-            self._check_cancel()
-            now = self._now()
-            records, moves = execution.decide(
-                CancelRequested(reason=reason, actor=actor), now, leaving=self.engine.leaving
-            )
-            await self._write(records, now)
+            execution, now = self.execution, self._now()
+            records: list[Record] = []
+            emitted: tuple[Write, ...] = ()
+            asked = None
+            if check(order, self.id, execution):
+                output = self._output_of(order)
+                if output is not None and output.events:
+                    emitted = self._emitted_of(output, order, now)
+                asked = record_of(order, execution, output)
+            if recovered is not None and asked is not None:
+                records.append(recovered)
+                execution.apply(recovered, now)
+            if emitted:
+                # Events stand right before the record that they go with.
+                await self._write(records, now)
+                records = []
+            moves: list[Move] = []
+            if asked is not None or recovered is not None:
+                following, moves = execution.decide(asked or recovered, now, leaving=self.engine.leaving)
+                records += following
+            await self._write(records, now, emitted)
             self._cut()
-        return moves
-
-    async def retry_failed(self, reason: str, actor: str) -> list[Move]:
-        """Write that what is stuck is to be tried again.
-
-        Raises:
-            OperationRefused: if it is neither ``FAILED`` nor ``BLOCKED``, or no new attempt can help.
-        """
-        async with self._lock:
-            blocked = self.execution.blocked
-            if self.execution.status is SagaStatus.BLOCKED and blocked is not None and blocked.kind == "output":
-                raise OperationRefused(
-                    f"Saga {self.id!r} cannot be retried: {blocked.reason} The step succeeded, and never runs again.",
-                    saga_id=self.id,
-                )
-            if self.execution.status not in (SagaStatus.FAILED, SagaStatus.BLOCKED):
-                raise OperationRefused(
-                    f"Saga {self.id!r} is {self.execution.status}, and only one that is failed or blocked can be retried.",
-                    saga_id=self.id,
-                )
-            now = self._now()
-            records, moves = self.execution.decide(
-                RetryRequested(reason=reason, actor=actor), now, leaving=self.engine.leaving
-            )
-            await self._write(records, now)
             self._await_deadline(now)
-        return moves
+        return asked is not None, moves
+
+    def _output_of(self, order: Order) -> Stored | None:
+        """The output that an order tells of, in its stored form."""
+        if order.verb != "resolve" or order.outcome != "done":
+            return None
+        step = self.graph.steps[self.graph.plan.index[order.step or ""]]
+        if order.has_output:
+            return told_output(step, order.output, order.output_json)
+        if self.execution.status is SagaStatus.FAILED:
+            return None
+        try:
+            return store_output(step, None)
+        except PayloadError as error:
+            raise OperationRefused(
+                f"Step {step.name!r} of saga {self.id!r} cannot be resolved as done without an output, for it returns "
+                f"{step.output.name}. Give output=.",
+                saga_id=self.id,
+                step_name=step.name,
+                step_index=self.graph.plan.index[step.name],
+            ) from error
+
+    def _emitted_of(self, output: Stored, order: Order, now: int) -> tuple[Write, ...]:
+        """The events in an output that somebody told of, as writes."""
+        events = [(event, None) for event in output.events]
+        writes = event_writes(events, saga_id=self.id, step=order.step or "", recorded_at=now)
+        if self.events is not None:
+            self.events += output.events
+        return writes
 
     def values(self) -> dict[str, Any]:
         """What the steps returned, by the name of their method; those that succeeded."""
@@ -197,15 +213,17 @@ class RunningSaga:
         for wait in self._waits:
             wait.cancel()
 
-    def drop(self) -> None:
-        """Wait for nothing any more."""
-        for this in self._attempts.values():
-            this.drop()
-
     def _cut(self) -> None:
-        """Cut what runs and may be undone."""
-        for step in self.execution.running:
-            if step not in self.graph.plan.forward_only and step in self._attempts:
+        """Cut the attempts that are not to go on, and let whoever waits look again."""
+        execution = self.execution
+        if execution.status is SagaStatus.ABANDONED:
+            cut = list(self._attempts)
+        elif (execution.cancel or execution.expired) is not None and not execution.committed:
+            cut = [step for step in execution.running if step not in self.graph.plan.forward_only]
+        else:
+            return
+        for step in cut:
+            if step in self._attempts:
                 self._attempts[step].cancel()
                 self._watch(step, anyio.current_time())
         self.wake()
@@ -239,8 +257,7 @@ class RunningSaga:
             now = self._now()
             records, moves = execution.decide(self._deadline_passed(), now)
             await self._write(records, now)
-            if not execution.committed:
-                self._cut()
+            self._cut()
         await self.follow(moves)
 
     def _deadline_passed(self) -> DeadlinePassed:
@@ -248,30 +265,6 @@ class RunningSaga:
         assert started is not None
         assert started.deadline is not None
         return DeadlinePassed(timeout=(started.deadline - self.execution.started_at) / 1e6)
-
-    def _check_cancel(self) -> None:
-        execution = self.execution
-        pivot = self.graph.plan.pivot
-        if execution.expired is not None and execution.turning_back:
-            raise OperationRefused(
-                f"Saga {self.id!r} cannot be cancelled: its timeout has passed, and it is being undone already.",
-                saga_id=self.id,
-            )
-        if execution.status not in (SagaStatus.NOT_STARTED, SagaStatus.EXECUTING, SagaStatus.BLOCKED):
-            raise OperationRefused(
-                f"Saga {self.id!r} is {execution.status}, and only one that has not begun its rollback can be cancelled.",
-                saga_id=self.id,
-            )
-        if execution.committed and pivot is not None:
-            succeeded = execution.steps[pivot].phase in (Phase.SUCCEEDED, Phase.LOST)
-            how = "succeeded" if succeeded else "may have succeeded"
-            name = self.graph.steps[pivot].name
-            raise CancelRefused(
-                f"Saga {self.id!r} cannot be cancelled: its pivot {name!r} {how}, and from there it only goes forward.",
-                saga_id=self.id,
-                step_name=name,
-                step_index=pivot,
-            )
 
     # --- performing --------------------------------------------------------------------------------------------------
 
@@ -281,7 +274,8 @@ class RunningSaga:
         forward = isinstance(move, Run)
 
         def is_off() -> bool:
-            return self.engine.leaving or (forward and self.execution.turning_back)
+            over = self.execution.status in TERMINAL  # somebody abandoned it
+            return over or self.engine.leaving or (forward and self.execution.turning_back)
 
         if move.at is not None and not is_off():
             await self._wait(move)
@@ -359,7 +353,7 @@ class RunningSaga:
 
         async def body() -> Any:
             function = partial(part.function, *positional, **arguments, **await scope.made())
-            return await (function() if part.is_async else on_thread(self.engine.threads.start, function, this))
+            return await (function() if part.is_async else on_thread(self.engine.threads, function, this))
 
         call: Callable[[], Awaitable[Any]] = body
         if self.engine.rehearsal is not None:
@@ -386,7 +380,8 @@ class RunningSaga:
     async def _tell_overdue(self, index: int, this: Attempt) -> None:
         """Record that an attempt was to end, and does not."""
         async with self._lock:
-            if self._attempts.get(index) is not this or self.engine.leaving:
+            is_over = self._attempts.get(index) is not this or self.execution.status in TERMINAL
+            if is_over or self.engine.leaving:
                 return
             undoing = self.execution.undoing == index
             state = self.execution.steps[index]
@@ -447,6 +442,8 @@ class RunningSaga:
         """Write how a move ended and what begins; returns what to perform next."""
         async with self._lock:
             execution, now = self.execution, self._now()
+            if execution.status in TERMINAL:
+                return []  # somebody abandoned it: nothing more is written of it
             stored = ((i, state.output) for i, state in enumerate(execution.steps) if state.output is not None)
             record = without_secrets(ended.record, self.graph, self.saga, stored)
             if ended.retry is not None:

@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 
 from allframe.errors import ErrorInfo
 from allframe.saga.context import Unknown, UnknownReason
+from allframe.saga.records import StepResolved, StepSkipped
 
 __all__ = [
     "RUNNING",
@@ -67,6 +68,8 @@ class Phase(Enum):
     NO_EFFECT = "no_effect"
     #: Nobody can say whether it took effect.
     UNKNOWN = "unknown"
+    #: It did not succeed, and a person has it counted as done.
+    SKIPPED = "skipped"
 
 
 class Undo(Enum):
@@ -78,6 +81,8 @@ class Undo(Enum):
     DONE = "done"
     #: It was tried as often as it may be.
     EXHAUSTED = "exhausted"
+    #: It was not undone, and a person has it counted as undone.
+    SKIPPED = "skipped"
 
 
 @dataclass(slots=True)
@@ -107,6 +112,8 @@ class StepState:
     undo_next_at: int | None = None
     undo_wait: int = 0
     undo_error: ErrorInfo | None = None
+    #: What a person said of it, last.
+    verdict: StepSkipped | StepResolved | None = None
 
     def as_unknown(self) -> Unknown:
         """What its compensation is given in place of the output."""
@@ -123,6 +130,8 @@ class CauseKind(Enum):
     TIMED_OUT = "timed_out"
     UNKNOWN = "unknown"
     OUTPUT_LOST = "output_lost"
+    #: Nobody knew, and a person found out that it left no effect.
+    NOT_DONE = "not_done"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,10 @@ from __future__ import annotations
 import contextvars
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from queue import Empty, SimpleQueue
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import anyio
 
@@ -26,6 +27,14 @@ __all__ = ["Job", "Threads"]
 MOST: Final = 500
 #: A thread that had nothing to do for so many seconds ends.
 IDLE: Final = 10.0
+
+
+class Droppable(Protocol):
+    """Something that waits for a thread."""
+
+    def drop(self) -> None:
+        """Ask the thread to end, and wait no longer."""
+        ...
 
 
 class Job:
@@ -64,6 +73,21 @@ class Threads:
         self._lock = threading.Lock()
         self._idle: deque[SimpleQueue[Job | None]] = deque()
         self._closed = False
+        self._waiting: set[Droppable] = set()
+
+    @contextmanager
+    def waited_for(self, attempt: Droppable) -> Iterator[None]:
+        """Within it, ``attempt`` waits for its thread, until `drop`."""
+        self._waiting.add(attempt)
+        try:
+            yield
+        finally:
+            self._waiting.discard(attempt)
+
+    def drop(self) -> None:
+        """Let nobody wait any more for a thread that cannot be cut."""
+        for attempt in list(self._waiting):
+            attempt.drop()
 
     def start(self, call: Callable[[], Any]) -> Job:
         """Begin ``call()`` on a thread, in a copy of the context of this task.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +16,7 @@ from allframe.saga.records import (
     Record,
     RetryRequested,
     RollbackBegun,
+    SagaAbandoned,
     SagaAdmitted,
     SagaBlocked,
     SagaCompensated,
@@ -27,6 +29,8 @@ from allframe.saga.records import (
     StepNotBegun,
     StepNotCompensated,
     StepOutputLost,
+    StepResolved,
+    StepSkipped,
     StepStillRunning,
     StepSucceeded,
     StepUnknown,
@@ -67,10 +71,17 @@ class Teller:
 
     def __init__(self) -> None:
         self._begun: dict[tuple[str, bool], datetime] = {}
+        self._skipped: list[str] = []
 
     def tell(self, at: datetime, record: Record) -> Entry:
         """The entry of the next record, which was recorded at ``at``."""
         entry = _entry(at, record, self._begun)
+        if isinstance(record, StepSkipped):
+            self._skipped.append(record.step)
+        if self._skipped and isinstance(record, SagaCompensated):
+            # What a person saw to, or says they did, was not undone by us.
+            detail = f"nothing else is left of it; skipped: {', '.join(self._skipped)}"
+            entry = dataclasses.replace(entry, detail=detail)
         for step in entry.starts:
             self._begun[step, False] = entry.next_at or at
         if entry.compensates is not None:
@@ -165,6 +176,19 @@ def _words(record: Record) -> tuple[str, str]:
             return "failed", f"still in effect: {', '.join(record.uncompensated)}"
         case SagaBlocked():
             return "blocked", record.reason
+        case StepSkipped():
+            return "skipped", f"not allframe's doing: {record.reason} (by {record.actor})"
+        case StepResolved():
+            found = "done" if record.outcome == "done" else "not done"
+            return f"resolved: {found}", f"{record.reason} (by {record.actor})"
+        case SagaAbandoned():
+            return "abandoned", f"{record.reason} (by {record.actor}){_left(record)}"
+
+
+def _left(record: SagaAbandoned) -> str:
+    left = [f"in effect: {', '.join(record.in_effect)}"] if record.in_effect else []
+    left += [f"perhaps in effect: {', '.join(record.uncertain)}"] if record.uncertain else []
+    return "".join(f"; {text}" for text in left)
 
 
 def _unknown(record: StepUnknown) -> str:

@@ -1,22 +1,25 @@
 """`Verbs`: what somebody asks of a saga that exists, whether it runs here, waits for its turn, or only lies in the store.
 
 A verb finds the saga, or loads it, and holds it in hand until it is through; all of that in a task of our own, so that a
-caller who goes away leaves nothing half done. It is exactly one record, decided under the saga's lock.
+caller who goes away leaves nothing half done. It is exactly one record, decided under the saga's lock. What may be asked
+when is said in `allframe.saga.orders`.
 """
 
 from __future__ import annotations
 
-import getpass
-import os
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import anyio.lowlevel
 
-from allframe.errors import OperationRefused, SagaNotFound
-from allframe.saga.execution import RUNNING, TERMINAL, Move
+from allframe.clock import to_microseconds
+from allframe.errors import OperationRefused, PayloadError, SagaNotFound
+from allframe.saga.clerk import prepare, refused_for
+from allframe.saga.engine import persist
+from allframe.saga.execution import RUNNING, Move
+from allframe.saga.forecast import Receipt, receipt_of
 from allframe.saga.handle import Entry
-from allframe.saga.monitor import Stored
+from allframe.saga.orders import PARTICIPLES, Moved, Order, check
+from allframe.saga.records import SagaRecovered
 from allframe.saga.recovery import CannotLoad
 
 if TYPE_CHECKING:
@@ -31,42 +34,49 @@ class Verbs:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
 
-    async def cancel(self, saga_id: str, reason: str) -> None:
-        """See `SagaOrchestrator.cancel`."""
-        await self._registry.run(saga_id, self._cancel, saga_id, reason)
+    async def ask(self, saga_id: str, order: Order) -> Receipt:
+        """Have it written down, and begin what follows. It returns when the record is safe.
 
-    async def _cancel(self, saga_id: str, reason: str) -> None:
-        entry, _ = await self._hold(saga_id, "cancelled")
-        assert entry.running is not None
-        await self.ask(entry, entry.running.cancel, reason, held=True)
+        Raises:
+            SagaNotFound: there is none with this id.
+            OperationRefused: it cannot be asked of a saga that stands where this one does.
+            PayloadError: the output that was given is not what the step returns.
+            OrchestratorClosed: if we are leaving.
+        """
+        return await self._registry.run(saga_id, self._ask, saga_id, order)
 
-    async def retry_failed(self, saga_id: str, reason: str) -> None:
-        """See `SagaOrchestrator.retry_failed`."""
-        await self._registry.run(saga_id, self._retry_failed, saga_id, reason)
+    async def _ask(self, saga_id: str, order: Order) -> Receipt:
+        try:
+            entry, recovered = await self._hold(saga_id, order)
+            if entry.running is None:
+                return await self._write_down(entry, order)
+            return await self.tell(entry, order, recovered, held=True)
+        except Moved as moved:
+            raise await refused_for(moved, self._registry.monitor, saga_id, order) from None
 
-    async def _retry_failed(self, saga_id: str, reason: str) -> None:
-        entry, mended = await self._hold(saga_id, "retried")
-        assert entry.running is not None
-        if mended:
-            entry.holds -= 1  # loading it was the retry
-            return
-        await self.ask(entry, entry.running.retry_failed, reason, held=True)
+    async def tell(
+        self, entry: Entry, order: Order, recovered: SagaRecovered | None = None, *, held: bool = False
+    ) -> Receipt:
+        """Ask something of a saga in hand. ``held``: the caller holds it, and lets it go with this.
 
-    async def ask(
-        self,
-        entry: Entry,
-        verb: Callable[[str, str], Awaitable[list[Move]]],
-        reason: str,
-        *,
-        held: bool = False,
-    ) -> None:
-        """Ask something of a saga in hand. ``held``: the caller holds it, and lets it go with this."""
+        ``recovered``: the record of taking it over, if that was not written yet.
+        """
         running = entry.running
         assert running is not None
         entry.holds += not held
+        before = running.execution.status
         try:
-            moves = await verb(reason, _actor())
+            try:
+                recorded, moves = await running.obey(order, recovered)
+            except (Moved, OperationRefused, PayloadError):
+                if recovered is not None and running.execution.status in RUNNING:
+                    self._go_on(entry, await running.go_on(recovered))
+                raise
+            finally:
+                entry.found.set()
+            receipt = receipt_of(order, entry.id, running.execution, recorded, before, running.graph.plan)
             self._go_on(entry, moves)
+            return receipt
         finally:
             entry.holds -= 1
             if running.execution.status not in RUNNING:
@@ -80,12 +90,10 @@ class Verbs:
                 self._registry.turns.take(entry)
             self._registry.spawn(entry.id, entry.running.follow, moves)
 
-    async def _hold(self, saga_id: str, done: str) -> tuple[Entry, bool]:
-        """The saga in hand, loaded, and held; and whether it was blocked for something that it has now.
+    async def _hold(self, saga_id: str, order: Order) -> tuple[Entry, SagaRecovered | None]:
+        """The saga in hand and held; and the record of taking it over, if that is still to be written.
 
-        Raises:
-            SagaNotFound: if there is none.
-            OperationRefused: if it is over, or cannot be loaded.
+        It is not loaded if it is only to be abandoned: that needs no class, and must not begin anything first.
         """
         while True:
             self._registry.check_open(saga_id)
@@ -94,47 +102,57 @@ class Verbs:
                 stored = await self._registry.monitor.read(saga_id)
                 if saga_id in self._registry.entries:
                     continue
-                self._check_can_be(stored, saga_id, done)
-                assert stored is not None
+                if stored is None:
+                    raise SagaNotFound(
+                        f"The store holds no saga {saga_id!r}, so none can be {PARTICIPLES[order.verb]}.",
+                        saga_id=saga_id,
+                    )
+                check(order, saga_id, stored.execution)
                 entry = self._registry.entries[saga_id] = Entry(saga_id)
-                return entry, await self._load_for(entry, done, mended=self._registry.is_mendable(stored))
+                return entry, await self._load_for(entry, order)
             if entry.waiting and entry.running is None:
                 entry.waiting = False  # it was to wait for its turn, and now somebody waits for it
-                return entry, await self._load_for(entry, done, mended=False)
+                return entry, await self._load_for(entry, order)
             await entry.found.wait()
             if self._registry.entries.get(saga_id) is entry and entry.running is not None:
                 entry.holds += 1
-                return entry, False
+                return entry, None
             await anyio.lowlevel.checkpoint()
 
-    async def _load_for(self, entry: Entry, done: str, *, mended: bool) -> bool:
-        """Take the saga over for a verb, hold it, and return ``mended``."""
+    async def _load_for(self, entry: Entry, order: Order) -> SagaRecovered | None:
+        """Load the saga for a verb, and hold it."""
+        if order.verb == "abandon":
+            return None
         try:
-            moves = await self._registry.take_over(entry)
+            recovered = await self._registry.load(entry)
         except CannotLoad as why:
             self._registry.give_up(entry, why)
             raise OperationRefused(
-                f"Saga {entry.id!r} cannot be {done}, for it cannot be loaded: {why}", saga_id=entry.id
+                f"Saga {entry.id!r} cannot be {PARTICIPLES[order.verb]}, for it cannot be loaded: {why} Possible now: "
+                "abandon.",
+                saga_id=entry.id,
             ) from why
         except BaseException as error:
             self._registry.give_up(entry, error)
             raise
         entry.holds += 1
-        self._go_on(entry, moves)
-        return mended
+        return recovered
 
-    def _check_can_be(self, stored: Stored | None, saga_id: str, done: str) -> None:
-        if stored is None:
-            raise SagaNotFound(f"The store holds no saga {saga_id!r}, so none can be {done}.", saga_id=saga_id)
-        if stored.execution.status in TERMINAL:
-            raise OperationRefused(
-                f"Saga {saga_id!r} is {stored.execution.status}: it is over, and cannot be {done}.", saga_id=saga_id
-            )
-
-
-def _actor() -> str:
-    """Who asks: the account that this process runs under."""
-    try:
-        return f"{getpass.getuser()} (pid {os.getpid()})"
-    except (OSError, KeyError):
-        return f"uid {os.getuid()} (pid {os.getpid()})"
+    async def _write_down(self, entry: Entry, order: Order) -> Receipt:
+        """Record an order on a saga that is not loaded, and that nothing follows from here."""
+        registry = self._registry
+        goes_on = False
+        try:
+            stored = await registry.monitor.read(entry.id)
+            assert stored is not None
+            goes_on = stored.execution.status in RUNNING
+            commit, receipt = prepare(entry.id, stored, order, to_microseconds(registry.clock.now()))
+            goes_on = False
+            if commit is not None:
+                await persist(registry, commit, entry.id, stored.started.saga)
+            return receipt
+        finally:
+            if goes_on:
+                registry.turns.enqueue(entry)  # it was refused: the saga has its turn after all
+            else:
+                registry.let_go(entry)

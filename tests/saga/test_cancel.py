@@ -173,7 +173,7 @@ async def test_is_refused_during_a_rollback(home: Home) -> None:
         outcome = await handle.outcome()
 
     assert str(raised.value) == (
-        "Saga 't' is compensating, and only one that has not begun its rollback can be cancelled."
+        "Saga 't' is compensating, and only one that has not begun its rollback can be cancelled. Possible now: abandon."
     )
     assert raised.value.saga_id == "t"
     with pytest.raises(StepFailed):

@@ -111,6 +111,7 @@ async def test_all_there_is_to_say_of_a_completed_saga(home: Home) -> None:
         uncompensated=(),
         attention=False,
         reason=None,
+        revision=5,
     )
 
 

@@ -19,9 +19,11 @@ from allframe.saga.records import (
     DeadlinePassed,
     Form,
     Intent,
+    Outcome,
     Record,
     RetryRequested,
     RollbackBegun,
+    SagaAbandoned,
     SagaAdmitted,
     SagaBlocked,
     SagaCompensated,
@@ -34,6 +36,8 @@ from allframe.saga.records import (
     StepNotBegun,
     StepNotCompensated,
     StepOutputLost,
+    StepResolved,
+    StepSkipped,
     StepStillRunning,
     StepSucceeded,
     StepUnknown,
@@ -163,6 +167,11 @@ GOLDEN: list[tuple[str, Record, str]] = [
         CancelRequested(reason="changed my mind", actor="ada"),
         '{"reason":"changed my mind","actor":"ada"}',
     ),
+    (
+        "$saga.cancel_requested",
+        CancelRequested(reason="changed my mind", actor="ada", expected_revision=5),
+        '{"reason":"changed my mind","actor":"ada","expected_revision":5}',
+    ),
     ("$saga.rollback_begun", RollbackBegun(), "{}"),
     ("$saga.rollback_begun", RollbackBegun(compensates="debit"), '{"compensates":"debit"}'),
     ("$saga.step_compensated", StepCompensated(step="debit", attempt=1), '{"step":"debit","attempt":1}'),
@@ -187,6 +196,58 @@ GOLDEN: list[tuple[str, Record, str]] = [
         "$saga.retry_requested",
         RetryRequested(starts=("a",), reason="mended", actor="ada"),
         '{"starts":["a"],"reason":"mended","actor":"ada"}',
+    ),
+    (
+        "$saga.retry_requested",
+        RetryRequested(compensates="a", reason="mended", actor="ada", expected_revision=5),
+        '{"compensates":"a","reason":"mended","actor":"ada","expected_revision":5}',
+    ),
+    (
+        "$saga.step_skipped",
+        StepSkipped(step="debit", reason="refunded by hand", actor="ada"),
+        '{"step":"debit","reason":"refunded by hand","actor":"ada"}',
+    ),
+    (
+        "$saga.step_skipped",
+        StepSkipped(starts=("a",), compensates="b", step="debit", reason="by hand", actor="ada", expected_revision=5),
+        '{"starts":["a"],"compensates":"b","step":"debit","reason":"by hand","actor":"ada","expected_revision":5}',
+    ),
+    (
+        "$saga.step_resolved",
+        StepResolved(step="debit", outcome="not_done", reason="not in their books", actor="ada"),
+        '{"step":"debit","outcome":"not_done","reason":"not in their books","actor":"ada"}',
+    ),
+    (
+        "$saga.step_resolved",
+        StepResolved(step="debit", outcome="done", reason="seen", actor="ada", output=b"null"),
+        '{"step":"debit","outcome":"done","reason":"seen","actor":"ada","output":null}',
+    ),
+    (
+        "$saga.step_resolved",
+        StepResolved(
+            starts=("a",),
+            compensates="b",
+            step="debit",
+            outcome="done",
+            reason="seen",
+            actor="ada",
+            expected_revision=5,
+            output=b'[{"a":1.5}]',
+            form="events",
+            emitted=1,
+        ),
+        '{"starts":["a"],"compensates":"b","step":"debit","outcome":"done","reason":"seen","actor":"ada",'
+        '"expected_revision":5,"form":"events","emitted":1,"output":[{"a":1.5}]}',
+    ),
+    (
+        "$saga.abandoned",
+        SagaAbandoned(reason="hopeless", actor="ada"),
+        '{"reason":"hopeless","actor":"ada"}',
+    ),
+    (
+        "$saga.abandoned",
+        SagaAbandoned(reason="hopeless", actor="ada", expected_revision=5, in_effect=("a",), uncertain=("b", "c")),
+        '{"reason":"hopeless","actor":"ada","expected_revision":5,"in_effect":["a"],"uncertain":["b","c"]}',
     ),
     ("$saga.completed", SagaCompleted(), "{}"),
     ("$saga.compensated", SagaCompensated(), "{}"),
@@ -229,7 +290,7 @@ def test_every_field_of_every_record_has_a_golden_line(record_type: type[Any]) -
 
 
 def test_record_types_are_distinct() -> None:
-    assert len({cls.type for cls in RECORDS}) == len(RECORDS) == 19
+    assert len({cls.type for cls in RECORDS}) == len(RECORDS) == 22
     assert SCHEMA_VERSION == 1
 
 
@@ -246,6 +307,10 @@ ERRORS = st.builds(ErrorInfo, NAMES, st.text(st.characters(exclude_categories=["
 FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "starts": st.lists(NAMES, max_size=3).map(tuple),
     "uncompensated": st.lists(NAMES, max_size=3).map(tuple),
+    "in_effect": st.lists(NAMES, max_size=3).map(tuple),
+    "uncertain": st.lists(NAMES, max_size=3).map(tuple),
+    "outcome": st.sampled_from(get_args(Outcome)),
+    "expected_revision": st.none() | st.integers(1, 2**53),
     "compensates": st.none() | NAMES,
     "input": JSON_BYTES,
     "output": JSON_BYTES,
@@ -286,9 +351,9 @@ def test_every_record_comes_back_equal(record: Record) -> None:
     data = encode(record)
 
     again = decode(record.type, 1, data)
-    if isinstance(record, StepSucceeded | SagaStarted):
+    if isinstance(record, StepSucceeded | StepResolved | SagaStarted):
         # The embedded JSON may be spelled otherwise: `1e3` and `1000.0` are one number.
-        name = "output" if isinstance(record, StepSucceeded) else "input"
+        name = "input" if isinstance(record, SagaStarted) else "output"
         assert json.loads(getattr(again, name)) == json.loads(getattr(record, name))
         again = dataclasses.replace(again, **{name: getattr(record, name)})
     assert again == record

@@ -180,7 +180,8 @@ async def test_is_refused_while_it_runs_or_waits_or_goes_back(home: Home) -> Non
             with pytest.raises(OperationRefused) as raised:
                 await orchestrator.retry_failed(id_, reason="why not")
             assert str(raised.value) == (
-                f"Saga '{id_}' is {status}, and only one that is failed or blocked can be retried."
+                f"Saga '{id_}' is {status}, and only one that is failed or blocked can be retried. Possible now: cancel, "
+                "abandon."
             )
         forward.set()
         await home.world.until("undo second")

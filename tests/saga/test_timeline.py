@@ -14,6 +14,7 @@ from allframe.saga.records import (
     Record,
     RetryRequested,
     RollbackBegun,
+    SagaAbandoned,
     SagaAdmitted,
     SagaBlocked,
     SagaCompensated,
@@ -26,6 +27,8 @@ from allframe.saga.records import (
     StepNotBegun,
     StepNotCompensated,
     StepOutputLost,
+    StepResolved,
+    StepSkipped,
     StepStillRunning,
     StepSucceeded,
     StepUnknown,
@@ -79,6 +82,15 @@ TOLD: list[tuple[Record, str, str]] = [
     (SagaCompensated(), "compensated", "nothing is left of it"),
     (SagaFailed(uncompensated=("a", "b")), "failed", "still in effect: a, b"),
     (SagaBlocked(kind="code", reason="no such class", epoch=1), "blocked", "no such class"),
+    (StepSkipped(step="a", reason="by hand", actor="me"), "skipped", "not allframe's doing: by hand (by me)"),
+    (StepResolved(step="a", outcome="done", reason="seen", actor="me"), "resolved: done", "seen (by me)"),
+    (StepResolved(step="a", outcome="not_done", reason="gone", actor="me"), "resolved: not done", "gone (by me)"),
+    (SagaAbandoned(reason="hopeless", actor="me"), "abandoned", "hopeless (by me)"),
+    (
+        SagaAbandoned(reason="hopeless", actor="me", in_effect=("a",), uncertain=("b", "c")),
+        "abandoned",
+        "hopeless (by me); in effect: a; perhaps in effect: b, c",
+    ),
 ]
 
 
@@ -91,6 +103,14 @@ def test_every_kind_of_record_has_its_words() -> None:
         (entry,) = tell([(START, record)])
         assert (entry.event, entry.detail) == (event, detail)
     assert {type(record) for record, _, _ in TOLD} == set(get_args(Record))
+
+
+def test_what_was_skipped_is_not_said_to_be_undone() -> None:
+    skipped = StepSkipped(step="a", reason="by hand", actor="me")
+
+    entries = tell([(START, skipped), (START, SagaCompensated())])
+
+    assert entries[-1].detail == "nothing else is left of it; skipped: a"
 
 
 def test_an_attempt_takes_from_its_announcement_or_when_it_was_due() -> None:

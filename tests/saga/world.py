@@ -26,13 +26,13 @@ from allframe import (
     Saga,
     SagaError,
     SagaOrchestrator,
-    SagaStatus,
     StepContext,
     Unknown,
     compensates,
     step,
 )
 from allframe.events.backend import StoredRow
+from allframe.saga.execution import TERMINAL
 from allframe.saga.monitor import Monitor, Stored, TimelineEntry, head_of
 from allframe.saga.records import (
     CancelRequested,
@@ -40,6 +40,7 @@ from allframe.saga.records import (
     Record,
     RetryRequested,
     RollbackBegun,
+    SagaAbandoned,
     SagaAdmitted,
     SagaBlocked,
     SagaCompensated,
@@ -52,6 +53,8 @@ from allframe.saga.records import (
     StepNotBegun,
     StepNotCompensated,
     StepOutputLost,
+    StepResolved,
+    StepSkipped,
     StepStillRunning,
     StepSucceeded,
     StepUnknown,
@@ -344,6 +347,12 @@ def tell(record: Record) -> str:
             return "failed"
         case SagaBlocked():
             return f"blocked ({record.kind})"
+        case StepSkipped():
+            return f"{record.step} skipped"
+        case StepResolved():
+            return f"{record.step} resolved ({record.outcome})"
+        case SagaAbandoned():
+            return "abandoned"
 
 
 def facts(error: SagaError) -> dict[str, Any]:
@@ -380,9 +389,9 @@ async def _assert_saga(store: EventStore, stream: str, rows: list[StoredRow]) ->
     head = await store.backend.get_head(stream)
     assert head == head_of(stream, stored.execution, digest_of(stored.started.input)), "the head is not the fold"
     records = [decode(row.type, row.schema_version, row.data) for row in rows]
-    terminal = [record for record in records if isinstance(record, SagaCompleted | SagaCompensated)]
+    terminal = [record for record in records if isinstance(record, SagaCompleted | SagaCompensated | SagaAbandoned)]
     assert not terminal or (len(terminal) == 1 and records[-1] is terminal[0]), "something follows the end"
-    assert bool(terminal) == (stored.execution.status in (SagaStatus.COMPLETED, SagaStatus.COMPENSATED))
+    assert bool(terminal) == (stored.execution.status in TERMINAL)
     _assert_order(records)
     if isinstance(records[-1], SagaCompensated):
         assert _in_effect(stored, records) == set(), "compensated, and something is left"
@@ -407,8 +416,8 @@ def _in_effect(stored: Stored, records: list[Record]) -> set[str]:
                 standing.add(record.step)
             case StepFailed() if nodes[record.step].idempotent:
                 standing.discard(record.step)
-            case StepCompensated():
-                standing.discard(record.step)
+            case StepCompensated() | StepSkipped() | StepResolved(outcome="not_done"):
+                standing.discard(record.step)  # or a person saw to it
             case SagaRecovered():
                 standing |= running
         running = (running - {getattr(record, "step", None)}) | set(getattr(record, "starts", None) or ())

@@ -173,6 +173,9 @@ async def orchestrating(transfer: TransferMoney, bank: Bank) -> None:
         assert_type(await orchestrator.history_count(), int)
         await orchestrator.cancel("transfer-100", reason="never mind")
         await orchestrator.retry_failed("transfer-100", reason="mended")
+        await orchestrator.skip("transfer-100", "debit", reason="by hand", actor="ada", expected_revision=7)
+        await orchestrator.resolve("transfer-100", "debit", "done", output=1, reason="seen", expected_revision=None)
+        await orchestrator.abandon("transfer-100", reason="hopeless")
 
 
 async def errors(orchestrator: SagaOrchestrator, transfer: TransferMoney) -> SagaOutcome | None:
