@@ -42,6 +42,7 @@ from allframe.saga.monitor import SagaMetadata
 from allframe.saga.orchestrator import SagaOrchestrator
 from allframe.saga.outcome import SagaOutcome
 from allframe.saga.retry import Retry
+from allframe.saga.sync import run
 
 __version__ = "0.1.0"
 
@@ -65,6 +66,7 @@ __all__ = [
     "SagaOrchestrator",
     "SagaOutcome",
     "SagaStatus",
+    "run",
     # events
     "Event",
     "EventStore",

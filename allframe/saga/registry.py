@@ -25,6 +25,7 @@ from allframe.saga.engine import persist
 from allframe.saga.execution import RUNNING, TERMINAL, Execution, Move, SagaStatus
 from allframe.saga.graph import SagaGraph
 from allframe.saga.handle import Entry
+from allframe.saga.idleness import Idleness
 from allframe.saga.keeper import Keeper
 from allframe.saga.monitor import CATEGORY, Monitor, Stored
 from allframe.saga.outcome import SagaOutcome, error_of, info_of
@@ -74,9 +75,9 @@ class Registry:
         self.store_trouble: StoreError | None = None
         self.monitor, self._find = monitor, find
         self.verbs, self.turns = Verbs(self), Turns(max_running, self._run)
-        self._ephemeral = ephemeral
-        self._clean = True
-        self._claimed = False
+        self.dropped: list[str] = []
+        self.idleness = Idleness(self.entries, self.check_open)
+        self._ephemeral, self._clean, self._claimed = ephemeral, True, False
         self._keeper = Keeper(grace, self._wind_up, self._dropped, self._broken, self._fail_all)
 
     # --- entering and leaving ----------------------------------------------------------------------------------------
@@ -86,7 +87,7 @@ class Registry:
         try:
             # In a task of our own: what was claimed while our caller was cancelled must be given back.
             await self.run(None, self._claim, caller())
-            self.spawn(None, self._recover)
+            self.spawn(None, self.idleness.after, self._recover)
         except BaseException as error:
             await self.leave(error)
             raise
@@ -134,12 +135,14 @@ class Registry:
         for entry in self.entries.values():
             saga = entry.running
             if saga is not None and saga.busy_with:
+                self.dropped.append(entry.id)
                 logger.warning(
                     "saga %s: step %s did not end in time and is dropped; what it did is found out at the next opening",
                     entry.id,
                     saga.busy_with,
                 )
             elif saga is not None and self.store_trouble is not None:
+                self.dropped.append(entry.id)
                 logger.critical(
                     "saga %s: its last records could not be written, and what they tell runs again at the next opening: %s",
                     entry.id,
@@ -231,10 +234,7 @@ class Registry:
             await entry.running.follow(moves)
 
     def check_open(self, saga_id: str | None) -> None:
-        """
-        Raises:
-            OrchestratorClosed: if we are leaving.
-        """
+        """Raise `OrchestratorClosed` if we are leaving."""
         if self.closing:
             raise OrchestratorClosed("The orchestrator is leaving: nothing more can be begun.", saga_id=saga_id)
 

@@ -9,7 +9,19 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from allframe import Event, Inject, Retry, Saga, SagaOrchestrator, StepContext, Unknown, compensates, step
+from allframe import (
+    Event,
+    EventStore,
+    Inject,
+    Retry,
+    Saga,
+    SagaOrchestrator,
+    StepContext,
+    Unknown,
+    compensates,
+    run,
+    step,
+)
 
 
 class Bank:
@@ -85,3 +97,8 @@ async def the_orchestrator_is_checked(orchestrator: SagaOrchestrator, transfer: 
     await orchestrator.cancel("transfer-1")  # type: ignore[call-arg]
     outcome = await orchestrator.execute(transfer)
     print(outcome.result)  # type: ignore[attr-defined]
+
+
+def a_script_names_its_store_by_a_url(transfer: Transfer, store: EventStore) -> None:
+    run(transfer, store=store)  # type: ignore[arg-type]
+    run(transfer, "transfer-1")  # type: ignore[call-arg]

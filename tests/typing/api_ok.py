@@ -37,6 +37,7 @@ from allframe import (
     StepTimedOut,
     Unknown,
     compensates,
+    run,
     step,
 )
 
@@ -166,8 +167,15 @@ async def orchestrating(transfer: TransferMoney, bank: Bank) -> None:
         assert_type(await orchestrator.get_history(status=SagaStatus.FAILED, limit=10), list[SagaMetadata])
         assert_type(await orchestrator.running_count(), int)
         assert_type(await orchestrator.history_count(), int)
+        assert_type(await orchestrator.idle(), None)
         await orchestrator.cancel("transfer-100", reason="never mind")
         await orchestrator.retry_failed("transfer-100", reason="mended")
+
+
+def a_script(transfer: TransferMoney, bank: Bank) -> None:
+    outcome = run(transfer, store="sqlite:///bank.db", provide={Bank: bank}, id="transfer-100")
+    assert_type(outcome, SagaOutcome)
+    assert_type(run(transfer).status, SagaStatus)
 
 
 async def errors(orchestrator: SagaOrchestrator, transfer: TransferMoney) -> SagaOutcome | None:
