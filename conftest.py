@@ -14,7 +14,7 @@ from sybil.parsers.myst import PythonCodeBlockParser
 from allframe.saga.declare import SAGAS
 
 #: The pages whose code is run.
-PAGES = ("README.md", "docs/quickstart.md", "docs/sagas.md")
+PAGES = ("README.md", "docs/quickstart.md", "docs/sagas.md", "docs/service.md")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -17,7 +17,7 @@ from allframe.cli.guard import guarded
 from allframe.cli.inputs import read_inputs
 from allframe.cli.progress import progress
 from allframe.cli.render import print_json, print_line, print_table
-from allframe.cli.session import Stopwatch, drain, run_session
+from allframe.cli.session import Stopwatch, run_session
 from allframe.demo.bank import Banks
 from allframe.demo.report import Audit, audit
 from allframe.demo.saga import BANKS, TransferMoney
@@ -93,7 +93,7 @@ class _Session:
                 advance()
 
             await drive(orchestrator, inputs.lines, self._concurrency, on_end)
-            await drain(orchestrator)
+            await orchestrator.idle()
 
     def report(self) -> Exit:
         """Print what came of it, and give the exit code."""

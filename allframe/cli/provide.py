@@ -7,16 +7,19 @@ as sagas run), or a callable without arguments that returns either.
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from difflib import get_close_matches
 from types import ModuleType
+from typing import Any
 
+from allframe import Saga
 from allframe.cli.exits import Exit, Stop
 from allframe.cli.target import load_module, split
 from allframe.errors import AllframeError
+from allframe.inject import type_name
 
-__all__ = ["find_provider", "provided"]
+__all__ = ["check_provided", "find_provider", "find_providers", "provided"]
 
 _EXPECTED = (
     "Expected a mapping from types to objects, an async context manager that yields one, or a callable without "
@@ -70,6 +73,54 @@ async def provided(provider: object, what: str) -> AsyncIterator[Mapping[type, o
         await value.__aexit__(type(error), error, error.__traceback__)
         raise
     await _leave(value, what)
+
+
+def find_providers(option: str | None, modules: Iterable[ModuleType]) -> tuple[Callable[[], Any], str]:
+    """What opens everything that ``modules`` provide together, and what to call it in messages.
+
+    Raises:
+        Stop: ``option`` names something that is not there.
+    """
+    found = [find_provider(option, module) for module in modules]
+    # With the option, or where modules import it from one place, it is one object, and opened once.
+    every = list({id(provider): (provider, what) for provider, what in found if provider != {}}.values())
+    if len(every) <= 1:
+        provider, what = every[0] if every else found[0]
+        return (lambda: provided(provider, what)), what
+    return (lambda: _merged(every)), ", ".join(what for _, what in every)
+
+
+@asynccontextmanager
+async def _merged(providers: Iterable[tuple[object, str]]) -> AsyncIterator[Mapping[type, object]]:
+    merged: dict[type, object] = {}
+    origin: dict[type, str] = {}
+    async with AsyncExitStack() as stack:
+        for provider, what in providers:
+            mapping = await stack.enter_async_context(provided(provider, what))
+            for wanted, value in mapping.items():
+                if wanted in merged and merged[wanted] is not value:
+                    raise Stop(
+                        f"{origin[wanted]} and {what} both provide {type_name(wanted)}, and not the same object. Name one "
+                        "mapping for all modules with --provide module:thing."
+                    )
+                merged[wanted], origin[wanted] = value, what
+        yield merged
+
+
+def check_provided(sagas: Iterable[type[Saga]], found: Any, what: str) -> None:
+    """
+    Raises:
+        Stop: unless everything that the sagas inject is there.
+    """
+    for saga in sagas:
+        missing = {wanted: place for wanted, place in saga.graph.wanted().items() if wanted not in found}
+        if missing:
+            lines = "\n".join(f"  {type_name(wanted)}, for {place}" for wanted, place in missing.items())
+            has = ", ".join(sorted(type_name(wanted) for wanted in found)) or "nothing"
+            raise Stop(
+                f"{saga.__name__} injects what nothing provides:\n{lines}\n{what} has: {has}. Name a mapping with "
+                "--provide module:thing, or define 'provide' beside the saga. Nothing was written."
+            )
 
 
 async def _leave(manager: AbstractAsyncContextManager[object], what: str) -> None:

@@ -16,11 +16,10 @@ from allframe.cli.guard import guarded
 from allframe.cli.inputs import BadLine, Inputs, read_inputs
 from allframe.cli.options import StoreOption, needed
 from allframe.cli.progress import progress
-from allframe.cli.provide import find_provider, provided
+from allframe.cli.provide import check_provided, find_provider, provided
 from allframe.cli.render import clean, print_json, print_line, print_table, printable, seconds, warn
-from allframe.cli.session import Stopwatch, drain, run_session
+from allframe.cli.session import Stopwatch, run_session
 from allframe.cli.target import Target, load_target
-from allframe.inject import type_name
 
 __all__ = ["run"]
 
@@ -101,13 +100,15 @@ def _run(
                 advance()
 
             await drive(orchestrator, inputs.lines, concurrency, on_end)
-            await drain(orchestrator)
+            await orchestrator.idle()
         for saga_id in resumed:
             metadata = await orchestrator.get_saga(saga_id)
             left_over.append(str(metadata.status) if metadata else "gone")
 
     try:
-        run_session(store, opened, work, concurrency=concurrency, check=lambda found: _check(target, found, what))
+        run_session(
+            store, opened, work, concurrency=concurrency, check=lambda found: check_provided([target.saga], found, what)
+        )
     finally:
         if begun:
             _summarise(inputs, tally, clock(), json)
@@ -120,7 +121,7 @@ def _run(
 def _dry_run(target: Target, inputs: Inputs, opened: Callable[[], Any], what: str, json: bool) -> Exit:
     async def check() -> None:
         async with opened() as found:
-            _check(target, found, what)
+            check_provided([target.saga], found, what)
 
     anyio.run(check)
     if json:
@@ -131,19 +132,6 @@ def _dry_run(target: Target, inputs: Inputs, opened: Callable[[], Any], what: st
         print_table(("LINE", "ID", "INPUT"), rows, right=("LINE",))
         print_line(f"\n{_count(len(inputs.lines), 'saga')} of {target.saga.graph.saga} would run. Nothing was written.")
     return Exit.INCOMPLETE if inputs.bad else Exit.COMPLETED
-
-
-def _check(target: Target, found: Any, what: str) -> None:
-    """Raise `Stop` unless everything that the saga injects is there."""
-    missing = {wanted: place for wanted, place in target.saga.graph.wanted().items() if wanted not in found}
-    if not missing:
-        return
-    lines = "\n".join(f"  {type_name(wanted)}, for {place}" for wanted, place in missing.items())
-    has = ", ".join(sorted(type_name(wanted) for wanted in found)) or "nothing"
-    raise Stop(
-        f"{target.saga.__name__} injects what nothing provides:\n{lines}\n{what} has: {has}. Name a mapping with "
-        "--provide module:thing, or define 'provide' beside the saga. Nothing was written."
-    )
 
 
 def _report_bad(inputs: Inputs, bad: BadLine, json: bool) -> None:
