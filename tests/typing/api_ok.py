@@ -168,6 +168,7 @@ async def orchestrating(transfer: TransferMoney, bank: Bank) -> None:
         assert_type(await orchestrator.running_count(), int)
         assert_type(await orchestrator.history_count(), int)
         assert_type(await orchestrator.idle(), None)
+        assert_type(orchestrator.dropped, tuple[str, ...])
         await orchestrator.cancel("transfer-100", reason="never mind")
         await orchestrator.retry_failed("transfer-100", reason="mended")
 
