@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import IO
 
 import pytest
 
+from allframe.cli.session import STORE_PATIENCE
 from tests.cli.shell import Shop, end, environment, wait_until
 
 STORE = ("--store", "sqlite:///sagas.db")
@@ -302,6 +305,27 @@ def test_a_step_that_cancels_its_own_task_ends_the_service_so_that_it_is_started
         "allframe: The orchestrator left of its own accord: a step cancelled the task that it runs in." in done.stderr
     )
     assert "Stopped by an error after " in done.stdout
+
+
+@pytest.mark.slow
+def test_a_full_disk_does_not_end_it(shop: Shop, leave: Leave, start: Start) -> None:
+    jobs = {f"j{number}": "tea" for number in range(60)}
+    leave(**jobs)
+    with closing(sqlite3.connect(shop.folder / "sagas.db")) as sql:
+        sql.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (pages,) = sql.execute("PRAGMA page_count").fetchone()
+    go(shop)
+    process = start("work", "jobs.py", "--store", f"sqlite:///sagas.db?max_page_count={pages}", "--grace", "0.1")
+    said(process.stderr, "WARNING: saga j")
+
+    # Longer than `allframe run` would have patience for.
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.communicate(timeout=STORE_PATIENCE + 1)
+    code, output, _ = end(process, signal.SIGTERM)
+
+    assert (code, "Cut in the middle of a step: " in output) == (143, True)
+    shop.run(*WORK, "--until-idle")
+    assert statuses(shop) == dict.fromkeys(jobs, "completed")
 
 
 # --- one owner -------------------------------------------------------------------------------------------------------
