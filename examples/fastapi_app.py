@@ -125,7 +125,7 @@ def create_app(url: str, provide: Mapping[type, object], *, patience: float = 60
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with (
             opened(url, patience) as store,
-            SagaOrchestrator(store, provide=provide, grace=grace) as orchestrator,
+            SagaOrchestrator(store, sagas=[PlaceOrder], provide=provide, grace=grace) as orchestrator,
         ):
             app.state.orchestrator = orchestrator
             yield
