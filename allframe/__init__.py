@@ -47,6 +47,7 @@ from allframe.saga.outcome import SagaOutcome
 from allframe.saga.recorded import SagaRecord
 from allframe.saga.retry import Retry
 from allframe.saga.steps import SagaStep
+from allframe.saga.sync import run
 
 __version__ = "0.1.0"
 
@@ -73,6 +74,7 @@ __all__ = [
     "SagaOutcome",
     "SagaRecord",
     "SagaStatus",
+    "run",
     # events
     "Event",
     "EventStore",

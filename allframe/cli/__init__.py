@@ -1,4 +1,4 @@
-"""The command line: ``allframe run``, ``list``, ``show``, ``check`` and ``demo``."""
+"""The command line: ``allframe run``, ``work``, ``list``, ``show``, ``check`` and ``demo``."""
 
 from __future__ import annotations
 

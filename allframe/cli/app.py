@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import allframe
-from allframe.cli import check, demo, look, operate, pictures, run, watch
+from allframe.cli import check, demo, look, operate, pictures, run, watch, work
 
 __all__ = ["app"]
 
@@ -37,6 +37,7 @@ def _options(
 
 
 app.command("run")(run.run)
+app.command("work")(work.work)
 app.command("list")(look.list_sagas)
 app.command("show")(look.show)
 app.command("watch")(watch.watch)

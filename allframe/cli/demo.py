@@ -18,7 +18,7 @@ from allframe.cli.inputs import read_inputs
 from allframe.cli.progress import progress
 from allframe.cli.provide import provided
 from allframe.cli.render import print_json, print_line, print_table
-from allframe.cli.session import Stopwatch, drain, run_session
+from allframe.cli.session import Stopwatch, run_session
 from allframe.demo.bank import Banks
 from allframe.demo.report import Audit, audit
 from allframe.demo.saga import BANKS, TransferMoney
@@ -94,7 +94,7 @@ class _Session:
                 advance()
 
             await drive(orchestrator, inputs.lines, self._concurrency, on_end)
-            await drain(orchestrator)
+            await orchestrator.idle()
 
     def report(self) -> Exit:
         """Print what came of it, and give the exit code."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from allframe.errors import AllframeError, DefinitionError, StoreError
+from allframe.errors import AllframeError, DefinitionError, OrchestratorClosed, StoreError
 
 __all__ = ["Exit", "Stop", "exit_code_of"]
 
@@ -44,4 +44,6 @@ def exit_code_of(error: AllframeError) -> Exit:
         return Exit.STORE
     if isinstance(error, DefinitionError):
         return Exit.DEFINITION
+    if isinstance(error, OrchestratorClosed):
+        return Exit.INCOMPLETE
     return Exit.USAGE

@@ -20,7 +20,7 @@ from allframe.saga.execution import RUNNING
 from allframe.saga.monitor import Monitor
 from allframe.saga.timeline import Entry, tell
 
-__all__ = ["list_sagas", "read_only", "show"]
+__all__ = ["detail", "list_sagas", "read_only", "show"]
 
 T = TypeVar("T")
 
@@ -144,15 +144,15 @@ def _row(metadata: SagaMetadata) -> tuple[object, ...]:
         f"{metadata.steps_executed}/{metadata.total_steps}",
         moment(metadata.started_at),
         moment(metadata.updated_at),
-        _detail(metadata),
+        detail(metadata),
     )
 
 
-def _detail(metadata: SagaMetadata) -> str:
+def detail(metadata: SagaMetadata) -> str:
     """The one thing that matters most of it."""
     if metadata.uncompensated:
         return f"still in effect: {', '.join(metadata.uncompensated)}"
-    if metadata.running:
+    if metadata.running and metadata.status is not SagaStatus.BLOCKED:
         return f"running: {', '.join(metadata.running)}"
     if metadata.reason:
         return metadata.reason

@@ -7,21 +7,22 @@ resources are open for as long as sagas run); or a callable without arguments, a
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from types import ModuleType
 from typing import Any
 
+from allframe import Saga
 from allframe.cli.exits import Exit, Stop
 from allframe.cli.target import load_module, split
 from allframe.errors import AllframeError
-from allframe.inject import AsyncContainer, Container, Provider
+from allframe.inject import AsyncContainer, Container, Provider, type_name
 from allframe.inject.container import is_container, is_sync_container
 from allframe.saga.context import StepContext
 
-__all__ = ["Provided", "find_provider", "provided"]
+__all__ = ["Provided", "check_provided", "find_provider", "find_providers", "provided"]
 
 _EXPECTED = (
     "Expected a mapping from types to objects, a dishka AsyncContainer, an async context manager that yields one, or a "
@@ -88,6 +89,62 @@ async def provided(provider: object, what: str) -> AsyncIterator[Provided]:
         await manager.__aexit__(type(error), error, error.__traceback__)
         raise
     await _leave(manager, what)
+
+
+def find_providers(
+    option: str | None, modules: Iterable[ModuleType]
+) -> tuple[Callable[[], AbstractAsyncContextManager[Provided]], str]:
+    """What opens everything that ``modules`` provide together, and what to call it in messages.
+
+    Raises:
+        Stop: ``option`` names something that is not there.
+    """
+    found = [find_provider(option, module) for module in modules]
+    # With the option, or where modules import it from one place, it is one object, and opened once.
+    every = list({id(provider): (provider, what) for provider, what in found if provider != {}}.values())
+    if len(every) <= 1:
+        provider, what = every[0] if every else found[0]
+        return (lambda: provided(provider, what)), what
+    return (lambda: _merged(every)), ", ".join(what for _, what in every)
+
+
+@asynccontextmanager
+async def _merged(providers: Iterable[tuple[object, str]]) -> AsyncIterator[Provided]:
+    merged: dict[Any, object] = {}
+    origin: dict[Any, str] = {}
+    container: tuple[AsyncContainer, str] | None = None
+    async with AsyncExitStack() as stack:
+        for provider, what in providers:
+            found = await stack.enter_async_context(provided(provider, what))
+            for wanted, value in found.objects.items():
+                if wanted in merged and merged[wanted] is not value:
+                    raise Stop(
+                        f"{origin[wanted]} and {what} both provide {type_name(wanted)}, and not the same object. Name one "
+                        "mapping for all modules with --provide module:thing."
+                    )
+                merged[wanted], origin[wanted] = value, what
+            if found.container is not None and container is not None:
+                raise Stop(
+                    f"{container[1]} and {what} both provide a container, and an orchestrator has one. Make one container "
+                    "of all providers, and name it with --provide module:thing."
+                )
+            container = container if found.container is None else (found.container, what)
+        yield Provided(merged, None if container is None else container[0])
+
+
+def check_provided(sagas: Iterable[type[Saga]], found: Provided, what: str) -> None:
+    """
+    Raises:
+        Stop: unless everything that the sagas inject is there.
+    """
+    provider = found.provider()
+    for saga in sagas:
+        lines = "\n".join(f"  {kind}, for {place}" for kind, place in provider.lacking(saga.graph.wanted()))
+        if lines:
+            raise Stop(
+                f"{saga.__name__} injects what nothing provides:\n{lines}\n{what} has: {provider.names()}. Name a mapping "
+                "or a container with --provide module:thing, or define 'provide' beside the saga. Nothing was written."
+            )
 
 
 async def _leave(manager: AbstractAsyncContextManager[object], what: str) -> None:

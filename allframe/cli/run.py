@@ -18,9 +18,9 @@ from allframe.cli.inputs import BadLine, Inputs, read_inputs, shown_json
 from allframe.cli.logs import LogLevelOption, log_to_stderr
 from allframe.cli.options import StoreOption, needed
 from allframe.cli.progress import progress
-from allframe.cli.provide import Provided, find_provider, provided
+from allframe.cli.provide import Provided, check_provided, find_provider, provided
 from allframe.cli.render import clean, print_json, print_line, print_table, printable, seconds, warn
-from allframe.cli.session import Stopwatch, drain, run_session
+from allframe.cli.session import Stopwatch, run_session
 from allframe.cli.target import Target, load_target
 from allframe.saga.observe import Observer
 
@@ -111,7 +111,7 @@ def _run(
                 advance()
 
             await drive(orchestrator, inputs.lines, concurrency, on_end)
-            await drain(orchestrator)
+            await orchestrator.idle()
         for saga_id in resumed:
             metadata = await orchestrator.get_saga(saga_id)
             left_over.append(str(metadata.status) if metadata else "gone")
@@ -122,7 +122,7 @@ def _run(
             opened,
             work,
             concurrency=concurrency,
-            check=lambda found: _check(target, found, what),
+            check=lambda found: check_provided([target.saga], found, what),
             on_record=on_record,
         )
     finally:
@@ -139,7 +139,7 @@ def _dry_run(
 ) -> Exit:
     async def check() -> None:
         async with opened() as found:
-            _check(target, found, what)
+            check_provided([target.saga], found, what)
 
     anyio.run(check)
     if json:
@@ -150,18 +150,6 @@ def _dry_run(
         print_table(("LINE", "ID", "INPUT"), rows, right=("LINE",))
         print_line(f"\n{_count(len(inputs.lines), 'saga')} of {target.saga.graph.saga} would run. Nothing was written.")
     return Exit.INCOMPLETE if inputs.bad else Exit.COMPLETED
-
-
-def _check(target: Target, found: Provided, what: str) -> None:
-    """Raise `Stop` unless everything that the saga injects is there."""
-    provider = found.provider()
-    lines = "\n".join(f"  {kind}, for {place}" for kind, place in provider.lacking(target.saga.graph.wanted()))
-    if not lines:
-        return
-    raise Stop(
-        f"{target.saga.__name__} injects what nothing provides:\n{lines}\n{what} has: {provider.names()}. Name a mapping "
-        "or a container with --provide module:thing, or define 'provide' beside the saga. Nothing was written."
-    )
 
 
 def _report_bad(inputs: Inputs, bad: BadLine, json: bool) -> None:

@@ -12,18 +12,20 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
+from typing import Protocol
 
 import anyio
 import anyio.abc
 
-from allframe import SagaOrchestrator
+from allframe import EventStore, SagaOrchestrator
 from allframe.cli.exits import Exit, Stop
 from allframe.cli.provide import Provided
 from allframe.cli.render import warn
+from allframe.cli.waiting import open_when_free
 from allframe.errors import StoreError, StoreUnavailable
 from allframe.saga.observe import Observer
 
-__all__ = ["Stopwatch", "drain", "run_session"]
+__all__ = ["Service", "Stopwatch", "run_service", "run_session"]
 
 #: Seconds that the store may refuse to be written before a command gives up. The orchestrator itself never would.
 STORE_PATIENCE = 3.0
@@ -52,24 +54,66 @@ def run_session(
             written.
         AllframeError: whatever ``work`` raises, and the store's own troubles.
     """
-    session = _Session(on_record)
+    session = _Session(on_record=on_record)
     anyio.run(partial(session.run, url, provide, check, work, concurrency))
     if session.stopped is not None:
         raise session.stopped
 
 
-async def drain(orchestrator: SagaOrchestrator, seen: Callable[[int], None] = lambda running: None) -> None:
-    """Wait until nothing runs any more; ``seen`` is told how many still do."""
-    while running := await orchestrator.running_count():
-        seen(running)
-        await anyio.sleep(0.05)
+class Service(Protocol):
+    """What is done with a store for as long as it is ours."""
+
+    async def opened(self, store: EventStore) -> None:
+        """It is ours, and nothing runs yet."""
+        ...
+
+    async def work(self, orchestrator: SagaOrchestrator) -> None:
+        """The sagas run. It is cancelled when they shall stop."""
+        ...
+
+    async def left(self, store: EventStore) -> None:
+        """Nothing runs any more, and it is still ours."""
+        ...
+
+
+def run_service(
+    url: str,
+    provide: Callable[[], AbstractAsyncContextManager[Provided]],
+    service: Service,
+    *,
+    concurrency: int,
+    check: Callable[[Provided], None],
+    grace: float,
+    wait: float,
+    on_stop: Callable[[], None],
+) -> None:
+    """As `run_session`, for as long as ``service`` works; a store that cannot be written does not end it.
+
+    ``grace``: seconds that running steps get. ``wait``: seconds that another owner of the store gets to leave.
+    ``on_stop`` is called when a signal came.
+
+    Raises:
+        Stop, AllframeError: as `run_session`.
+    """
+    session = _Session(grace=grace, patience=None, on_stop=on_stop)
+    anyio.run(partial(session.serve, url, provide, check, service, concurrency, wait))
+    if session.stopped is not None:
+        raise session.stopped
 
 
 class _Session:
-    def __init__(self, on_record: Iterable[Observer] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        grace: float = GRACE,
+        patience: float | None = STORE_PATIENCE,
+        on_stop: Callable[[], None] = lambda: None,
+        on_record: Iterable[Observer] = (),
+    ) -> None:
         self._on_record = on_record
         self.stopped: Stop | None = None
         self._failed: BaseException | None = None
+        self._grace, self._patience, self._on_stop = grace, patience, on_stop
 
     async def run(
         self,
@@ -81,28 +125,58 @@ class _Session:
     ) -> None:
         # Only the work is cancelled: what was opened is closed in peace, and the orchestrator gives its grace.
         self._scope = anyio.CancelScope()
-        async with _watching(self._on_signal):
-            async with provide() as provided:
-                check(provided)
-                async with self._orchestrator(url, provided, concurrency) as orchestrator:
-                    with self._scope:
-                        await self._supervised(orchestrator, work)
-            if self._failed is not None:
-                raise self._failed
+        async with _watching(self._on_signal), provide() as provided:
+            check(provided)
+            await self._orchestrate(url, provided, work, concurrency)
+        if self._failed is not None:
+            raise self._failed
 
-    def _orchestrator(self, url: str, provided: Provided, concurrency: int) -> SagaOrchestrator:
+    async def serve(
+        self,
+        url: str,
+        provide: Callable[[], AbstractAsyncContextManager[Provided]],
+        check: Callable[[Provided], None],
+        service: Service,
+        concurrency: int,
+        wait: float,
+    ) -> None:
+        """As `run`, with a store that is ours from before the orchestrator is entered until after it was left."""
+        self._scope = anyio.CancelScope()
+        async with _watching(self._on_signal), provide() as provided:
+            check(provided)
+            store = EventStore(url)
+            try:
+                with self._scope:
+                    await open_when_free(store, wait, warn)
+                if self.stopped is None:
+                    self._scope = anyio.CancelScope()
+                    await service.opened(store)
+                    await self._orchestrate(store, provided, service.work, concurrency)
+                    await service.left(store)
+            finally:
+                await store.close()
+        if self._failed is not None:
+            raise self._failed
+
+    async def _orchestrate(self, store: str | EventStore, provided: Provided, work: Work, concurrency: int) -> None:
+        async with self._orchestrator(store, provided, concurrency) as orchestrator:
+            with self._scope:
+                await self._supervised(orchestrator, work)
+
+    def _orchestrator(self, store: str | EventStore, provided: Provided, concurrency: int) -> SagaOrchestrator:
         return SagaOrchestrator(
-            url,
+            store,
             provide=provided.objects,
             container=provided.container,
             max_running=concurrency,
-            grace=GRACE,
+            grace=self._grace,
             on_record=self._on_record,
         )
 
     async def _supervised(self, orchestrator: SagaOrchestrator, work: Work) -> None:
         async with anyio.create_task_group() as group:
-            group.start_soon(self._watch_store, orchestrator)
+            if self._patience is not None:
+                group.start_soon(self._watch_store, orchestrator, self._patience)
             try:
                 await work(orchestrator)
             except StoreUnavailable as error:
@@ -111,13 +185,13 @@ class _Session:
                 self._failed = error
             group.cancel_scope.cancel()
 
-    async def _watch_store(self, orchestrator: SagaOrchestrator) -> None:
+    async def _watch_store(self, orchestrator: SagaOrchestrator, patience: float) -> None:
         since: float | None = None
         while True:
             trouble = orchestrator.store_trouble
             now = anyio.current_time()
             since = None if trouble is None else since or now
-            if trouble is not None and since is not None and now - since >= STORE_PATIENCE:
+            if trouble is not None and since is not None and now - since >= patience:
                 self._stop(_cannot_write(trouble))
                 return
             await anyio.sleep(0.1)
@@ -126,11 +200,12 @@ class _Session:
         if self.stopped is not None:
             # Nothing is lost by leaving like this: it is what the records are for.
             os._exit(128 + number)
-        warn(f"Leaving: running steps get {GRACE:.0f} s to end. Once more to leave at once.")
+        warn(f"Leaving: running steps get {self._grace:g} s to end. Once more to leave at once.")
         name = signal.Signals(number).name
         self._stop(
             Stop(f"Stopped by {name}. What was begun is recorded: the same command continues it.", Exit(128 + number))
         )
+        self._on_stop()
 
     def _stop(self, why: Stop) -> None:
         self.stopped = self.stopped or why

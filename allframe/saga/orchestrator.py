@@ -237,10 +237,23 @@ class SagaOrchestrator(Operators):
         self._open(leaving_too=True)
         return self._watches.add(watch(self._store.opened, id, after))
 
+    async def idle(self) -> None:
+        """Return when no saga runs or waits for its turn, and whatever another opening left has been taken over.
+
+        Raises:
+            OrchestratorClosed: if the orchestrator leaves before that.
+        """
+        await self._open().idleness.reached()
+
     @property
     def store_trouble(self) -> StoreError | None:
         """Why the store cannot be written at the moment, or None. Meanwhile sagas hold what they have to write."""
         return None if self._registry is None else self._registry.store_trouble
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """The sagas that did not come to rest within the grace when it left: what they did is found out by recovery."""
+        return () if self._registry is None else tuple(self._registry.dropped)
 
     # --- below -------------------------------------------------------------------------------------------------------
 

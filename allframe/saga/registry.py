@@ -27,6 +27,7 @@ from allframe.saga.engine import Rehearsal, persist
 from allframe.saga.execution import RUNNING, TERMINAL, Execution, Move, SagaStatus
 from allframe.saga.graph import SagaGraph
 from allframe.saga.handle import Entry
+from allframe.saga.idleness import Idleness
 from allframe.saga.keeper import Keeper
 from allframe.saga.monitor import CATEGORY, Monitor, Stored
 from allframe.saga.observe import Observers
@@ -81,6 +82,8 @@ class Registry:
         self._clean, self._claimed = True, False
         self.threads = Threads(backend.hold)
         self._control = Control(backend, self.verbs.ask)
+        self.dropped: list[str] = []
+        self.idleness = Idleness(self.entries, self.check_open)
         self._keeper = Keeper(grace, self._wind_up, self._dropped, self._broken, self._fail_all)
 
         self.timers = Timers(self._keeper.accompany)
@@ -94,7 +97,7 @@ class Registry:
             await self.run(None, self._claim, caller())
             if self._control.listen():
                 self.spawn(None, self._control.serve, self.spawn)
-            self.spawn(None, self._recover)
+            self.spawn(None, self.idleness.after, self._recover)
         except BaseException as error:
             await self.leave(error)
             raise
@@ -146,12 +149,14 @@ class Registry:
         for entry in self.entries.values():
             saga = entry.running
             if saga is not None and saga.busy_with:
+                self.dropped.append(entry.id)
                 logger.warning(
                     "saga %s: step %s did not end in time and is dropped; what it did is found out at the next opening",
                     entry.id,
                     saga.busy_with,
                 )
             elif saga is not None and self.store_trouble is not None:
+                self.dropped.append(entry.id)
                 logger.critical(
                     "saga %s: its last records could not be written, and what they tell runs again at the next opening: %s",
                     entry.id,

@@ -18,7 +18,7 @@ def test_says_its_version(shop: Shop) -> None:
 def test_helps_without_colours_when_piped(shop: Shop) -> None:
     text = shop.run("--help").stdout
 
-    assert all(f" {command} " in text for command in ("run", "list", "show", "check", "demo"))
+    assert all(f" {command} " in text for command in ("run", "work", "list", "show", "check", "demo"))
     assert "\x1b" not in text
     assert "\x1b" not in shop.run("run", "--help").stdout
 

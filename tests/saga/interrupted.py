@@ -1,6 +1,6 @@
 """A program that runs one saga and is interrupted in the middle of a step: ``python -m tests.saga.interrupted …``.
 
-Arguments: the event loop, ``busy`` or ``sleeping``, the store's URL, a file to append to.
+Arguments: the event loop (``run``: that of `allframe.run`), ``busy`` or ``sleeping``, the store's URL, a file to append to.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import anyio
 
-from allframe import Saga, SagaOrchestrator, Unknown, compensates, step
+from allframe import Saga, SagaOrchestrator, Unknown, compensates, run, step
 
 #: Seconds that the second step takes.
 BUSY = 1.5
@@ -60,5 +60,8 @@ async def main(how: str, url: str, log: str) -> None:
 
 if __name__ == "__main__":
     loop, how, url, log = sys.argv[1:]
-    options: dict[str, Any] = {"use_uvloop": True} if loop == "uvloop" else {}
-    anyio.run(main, how, url, log, backend="trio" if loop == "trio" else "asyncio", backend_options=options)
+    if loop == "run":
+        run(Program(how=how, log=log), store=url, id="program")
+    else:
+        options: dict[str, Any] = {"use_uvloop": True} if loop == "uvloop" else {}
+        anyio.run(main, how, url, log, backend="trio" if loop == "trio" else "asyncio", backend_options=options)

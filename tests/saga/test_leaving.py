@@ -271,3 +271,14 @@ async def everything_is_cancelled(store_url: str) -> list[str]:
 
 def test_a_loop_that_cancels_every_task_drops_without_writing(store_url: str) -> None:
     assert asyncio.run(everything_is_cancelled(store_url)) == ["started", "step_succeeded"]
+
+
+async def test_names_the_sagas_that_it_had_to_drop(store: EventStore, clock: VirtualClock) -> None:
+    world = World()
+    world.hooks["do hotel"] = lambda ctx: anyio.sleep(100 if ctx.saga_id == "slow" else 1)
+    async with SagaOrchestrator(store, provide={World: world}, clock=clock, grace=10) as orchestrator:
+        await orchestrator.start(Journey(), id="slow")
+        await orchestrator.start(Journey(), id="quick")
+        assert orchestrator.dropped == ()
+
+    assert orchestrator.dropped == ("slow",)

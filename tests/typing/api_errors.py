@@ -13,6 +13,7 @@ from dishka import Container, FromDishka
 
 from allframe import (
     Event,
+    EventStore,
     Inject,
     Retry,
     Saga,
@@ -22,6 +23,7 @@ from allframe import (
     StepContext,
     Unknown,
     compensates,
+    run,
     step,
 )
 
@@ -131,3 +133,8 @@ async def a_definition_is_checked(orchestrator: SagaOrchestrator, debit: DebitSt
     SagaDefinition("x").add_step(debit, "debit")  # type: ignore[call-arg]
     SagaDefinition("x").steps["debit"] = debit  # type: ignore[index]
     await orchestrator.execute(debit)  # type: ignore[arg-type]
+
+
+def a_script_names_its_store_by_a_url(transfer: Transfer, store: EventStore) -> None:
+    run(transfer, store=store)  # type: ignore[arg-type]
+    run(transfer, "transfer-1")  # type: ignore[call-arg]

@@ -41,6 +41,7 @@ from allframe import (
     StepTimedOut,
     Unknown,
     compensates,
+    run,
     step,
 )
 from allframe.testing import SagaRun, Timeout, TraceEntry, VirtualClock, run_saga, run_saga_sync
@@ -171,11 +172,19 @@ async def orchestrating(transfer: TransferMoney, bank: Bank) -> None:
         assert_type(await orchestrator.get_history(status=SagaStatus.FAILED, limit=10), list[SagaMetadata])
         assert_type(await orchestrator.running_count(), int)
         assert_type(await orchestrator.history_count(), int)
+        assert_type(await orchestrator.idle(), None)
+        assert_type(orchestrator.dropped, tuple[str, ...])
         await orchestrator.cancel("transfer-100", reason="never mind")
         await orchestrator.retry_failed("transfer-100", reason="mended")
         await orchestrator.skip("transfer-100", "debit", reason="by hand", actor="ada", expected_revision=7)
         await orchestrator.resolve("transfer-100", "debit", "done", output=1, reason="seen", expected_revision=None)
         await orchestrator.abandon("transfer-100", reason="hopeless")
+
+
+def a_script(transfer: TransferMoney, bank: Bank) -> None:
+    outcome = run(transfer, store="sqlite:///bank.db", provide={Bank: bank}, id="transfer-100")
+    assert_type(outcome, SagaOutcome)
+    assert_type(run(transfer).status, SagaStatus)
 
 
 async def errors(orchestrator: SagaOrchestrator, transfer: TransferMoney) -> SagaOutcome | None:
