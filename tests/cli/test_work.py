@@ -494,7 +494,8 @@ def test_what_is_missing_is_said_before_the_store_is_touched(shop: Shop) -> None
 
     assert done.stderr == (
         "allframe: UseLamp injects what nothing provides:\n  Lamp, for step 'one', parameter 'it'\nshop:provide has: "
-        "Book. Name a mapping or a container with --provide module:thing, or define 'provide' beside the saga. Nothing was written.\n"
+        "Book. Name a mapping or a container with --provide module:thing, or define 'provide' beside the saga. "
+        "Nothing was written.\n"
     )
     assert "sagas.db" not in shop.files
 
