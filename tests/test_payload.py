@@ -24,6 +24,7 @@ from typing_extensions import TypedDict
 
 from allframe.errors import PayloadError
 from allframe.payload import MAX_BYTES, MAX_DEPTH, Payload, canonical, check_size
+from tests.naming import steady
 
 T = TypeVar("T")
 
@@ -156,7 +157,7 @@ ROUND_TRIPS: list[tuple[Any, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("annotation", "value"), ROUND_TRIPS, ids=lambda part: repr(part)[:40])
+@pytest.mark.parametrize(("annotation", "value"), ROUND_TRIPS, ids=steady)
 def test_what_is_stored_comes_back_with_its_type_and_value(annotation: Any, value: Any) -> None:
     data, loaded = Payload(annotation).store(value, "It")
 
@@ -267,7 +268,7 @@ REFUSED: list[tuple[Any, Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("annotation", "value", "words"), REFUSED, ids=lambda part: repr(part)[:40])
+@pytest.mark.parametrize(("annotation", "value", "words"), REFUSED, ids=steady)
 def test_what_would_not_come_back_is_refused(annotation: Any, value: Any, words: str) -> None:
     with pytest.raises(PayloadError) as refusal:
         Payload(annotation).store(value, "The output of step 'a'")

@@ -50,6 +50,7 @@ from typing_extensions import TypeAliasType, TypedDict
 
 from allframe import DefinitionError, Event, Inject, Retry, Saga, StepContext, Unknown, compensates, step
 from allframe.saga.rules import RULES
+from tests.naming import steady
 
 T = TypeVar("T")
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -1217,7 +1218,7 @@ class Callee:
         (len, "is builtin_function_or_method"),
         (5, "is int 5. Expected a method or a function."),
     ],
-    ids=lambda part: getattr(part, "__name__", str(part))[:30],
+    ids=lambda part: getattr(part, "__name__", None) or steady(part),
 )
 def test_af113_what_cannot_be_a_step(thing: Any, words: str) -> None:
     def declare() -> None:
