@@ -25,6 +25,14 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+@nox.parametrize("loop", ["asyncio", "uvloop", "trio"])
+def loops(session: nox.Session, loop: str) -> None:
+    """Run the async tests on one event loop."""
+    install(session, "test")
+    session.run("pytest", *session.posargs, env={"ALLFRAME_LOOPS": loop})
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Lint, formatting, types."""
     install(session, "dev")

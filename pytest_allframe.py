@@ -26,7 +26,7 @@ pytest.register_assert_rewrite(
 def virtual_clock() -> VirtualClock:
     """A clock for this test, whose time jumps. An event loop runs by it if ``anyio_backend`` says so::
 
-    @pytest.fixture(params=["asyncio", "trio"])
+    @pytest.fixture(params=["asyncio", "uvloop", "trio"])
     def anyio_backend(request, virtual_clock):
         return virtual_clock.backend(request.param)
     """

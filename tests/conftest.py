@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from allframe.testing import VirtualClock
+from tests.virtual import LOOPS
 
 
-@pytest.fixture(params=["asyncio", "trio"])
+@pytest.fixture(params=LOOPS)
 def anyio_backend(request: pytest.FixtureRequest, virtual_clock: VirtualClock) -> tuple[str, dict[str, Any]]:
     return virtual_clock.backend(request.param)
 

@@ -34,6 +34,7 @@ LONG: dict[str, str] = {
 DEFERRED: dict[tuple[str, str], str] = {
     ("allframe/cli/__init__.py", "allframe.cli.app"): "without the extra, the command says what to install",
     ("allframe/testing/clock.py", "allframe.testing.trio_clock"): "only who tests on trio needs it",
+    ("allframe/testing/clock.py", "allframe.testing.uvloop_clock"): "only who tests on uvloop needs it",
 }
 
 #: What an extra brings: only these rooms may import it.
@@ -45,6 +46,7 @@ OPTIONAL: dict[str, tuple[str, ...]] = {
     "typeguard": ("saga", "testing"),
     "pytest": ("testing",),
     "trio": ("testing",),
+    "uvloop": ("testing",),
     "psycopg": ("events",),
 }
 

@@ -12,7 +12,7 @@ once happens in order, and a commit on a thread is never overtaken by a timeout,
         await anyio.sleep(3600)        # at once
         clock.now()                    # an hour later
 
-    clock.run(main)                    # or "trio"
+    clock.run(main)                    # or backend="uvloop", backend="trio"
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
 
 import anyio
-import anyio.to_thread
 
 from allframe.clock import threads_at_work
+from allframe.testing.threads import KnowsThreads
 
 __all__ = ["PATIENCE", "VirtualClock"]
 
@@ -111,7 +111,7 @@ class VirtualClock:
     # --- loops that run by it
 
     def run(self, function: Callable[..., Awaitable[T]], *args: Any, backend: str = "asyncio") -> T:
-        """What the async ``function(*args)`` returns, run in a loop of its own: ``"asyncio"`` or ``"trio"``.
+        """What the async ``function(*args)`` returns, run in a loop of its own: ``"asyncio"``, ``"uvloop"`` or ``"trio"``.
 
         Raises:
             RuntimeError: if a loop runs in this thread already.
@@ -122,20 +122,25 @@ class VirtualClock:
     def backend(self, name: str = "asyncio") -> tuple[str, dict[str, Any]]:
         """What anyio needs to run by this clock: the name of the backend, and its options.
 
-        It is what a fixture ``anyio_backend`` returns, so that all async tests run by the clock.
+        It is what a fixture ``anyio_backend`` returns, so that all async tests run by the clock. ``"uvloop"`` is asyncio
+        on a loop of uvloop's.
 
         Raises:
-            ValueError: for anything but ``"asyncio"`` and ``"trio"``.
-            ModuleNotFoundError: if trio is not installed.
+            ValueError: for anything but ``"asyncio"``, ``"uvloop"`` and ``"trio"``.
+            ModuleNotFoundError: if uvloop or trio is not installed.
         """
         if name == "asyncio":
             return name, {"loop_factory": self.new_loop}
+        if name == "uvloop":
+            from allframe.testing.uvloop_clock import JumpingUvloop
+
+            return "asyncio", {"loop_factory": lambda: JumpingUvloop(self, PATIENCE)}
         if name == "trio":
             from allframe.testing.trio_clock import JumpingClock
 
             clock = JumpingClock(self, PATIENCE)
             return name, {"clock": clock, "instruments": [clock.watch]}
-        raise ValueError(f"A virtual clock runs on 'asyncio' and on 'trio', found {name!r}.")
+        raise ValueError(f"A virtual clock runs on 'asyncio', 'uvloop' and 'trio', found {name!r}.")
 
     def new_loop(self) -> asyncio.AbstractEventLoop:
         """An asyncio loop that runs by this clock: ``asyncio.Runner(loop_factory=clock.new_loop)``."""
@@ -152,7 +157,7 @@ class VirtualClock:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             return None
-        return loop.virtual if isinstance(loop, _JumpingLoop) else None
+        return loop.virtual if isinstance(loop, KnowsThreads) else None
 
     def __repr__(self) -> str:
         return f"<VirtualClock {self.now():%Y-%m-%d %H:%M:%S}>"
@@ -174,32 +179,12 @@ class _JumpingSelector(selectors.DefaultSelector):
         return ready
 
 
-class _JumpingLoop(asyncio.SelectorEventLoop):
+class _JumpingLoop(KnowsThreads, asyncio.SelectorEventLoop):  # type: ignore[misc]
     def __init__(self, clock: VirtualClock) -> None:
         selector = _JumpingSelector()
         selector.loop = self
         self.virtual = clock
-        self._executing: list[None] = []
-        self._threads: anyio.CapacityLimiter | None = None
-        self._learning: asyncio.Task[None] | None = None
         super().__init__(selector)
 
     def time(self) -> float:
         return self.virtual.time()
-
-    def is_idle(self) -> bool:
-        """Whether no task waits for a thread, as far as that is known."""
-        if self._threads is None:
-            self._learning = self._learning or self.create_task(self._learn())
-            return False
-        return not (self.virtual.is_held or self._executing or self._threads.borrowed_tokens)
-
-    async def _learn(self) -> None:
-        # anyio tells its limiter only to a task.
-        self._threads = anyio.to_thread.current_default_thread_limiter()
-
-    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:  # type: ignore[override]
-        self._executing.append(None)
-        future = super().run_in_executor(executor, func, *args)
-        future.add_done_callback(lambda _: self._executing.pop())
-        return future

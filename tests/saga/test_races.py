@@ -25,6 +25,7 @@ from allframe import (
 from allframe.testing import VirtualClock
 from tests.saga.crash import crash_image
 from tests.saga.journey import Journey, World
+from tests.virtual import ASYNCIO_ONLY
 
 pytestmark = pytest.mark.anyio
 
@@ -261,7 +262,7 @@ class SelfCancelling(Saga, name="test.races.self_cancelling"):
         await asyncio.sleep(10)
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@ASYNCIO_ONLY
 async def test_a_native_cancel_of_a_sagas_task_makes_the_orchestrator_leave_and_tells_who_waits(
     store: EventStore, clock: VirtualClock
 ) -> None:
@@ -272,7 +273,7 @@ async def test_a_native_cancel_of_a_sagas_task_makes_the_orchestrator_leave_and_
             await orchestrator.start(Single())
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@ASYNCIO_ONLY
 @pytest.mark.parametrize("awaits", range(12))
 async def test_a_native_cancel_while_entering_gives_the_claim_back(
     store: EventStore, clock: VirtualClock, awaits: int

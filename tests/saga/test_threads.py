@@ -260,6 +260,11 @@ def test_it_has_no_deadline_if_none_is_asked_for() -> None:
     assert [s.timeout for s in Default.graph.steps] == [None, 30, 30]
 
 
+async def told(home: Home) -> list[str]:
+    """The records in words, but for one that a slow machine adds: it takes a thread real time to end."""
+    return [line for line in await home.told("s-1") if "still running" not in line]
+
+
 def until_cancelled(then: Any) -> Callable[[StepContext], Any]:
     """It works until it is asked to end, and then returns or raises."""
 
@@ -281,7 +286,7 @@ async def test_past_its_deadline_it_is_asked_to_end_and_a_late_result_counts_as_
     with pytest.raises(StepTimedOut, match="returned after its deadline"):
         outcome.raise_for_status()
     assert desk.log == ["fetch", "put back"]
-    assert (await home.told("s-1"))[2] == "fetch succeeded late"
+    assert (await told(home))[2] == "fetch succeeded late"
 
 
 @pytest.mark.threads_take_time
@@ -289,7 +294,7 @@ async def test_an_error_after_its_deadline_says_nothing(home: Home, desk: Desk) 
     desk.tell("fetch", until_cancelled(ValueError("interrupted")))
     async with open_(home, desk) as orchestrator:
         await (await orchestrator.start(errand(timeout=5)(), id="s-1")).outcome()
-    assert (await home.told("s-1"))[2] == "fetch unknown (deadline)"
+    assert (await told(home))[2] == "fetch unknown (deadline)"
     assert desk.log == ["fetch", "put back"]
 
 

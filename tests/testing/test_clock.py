@@ -17,11 +17,10 @@ import trio
 from allframe import EventStore
 from allframe.clock import threads_at_work, waiting_for_thread
 from allframe.testing import VirtualClock
-from tests.virtual import ASYNCIO_ONLY
+from tests.virtual import ASYNCIO_ONLY, TRIO_ONLY
 
 pytestmark = pytest.mark.anyio
 START = datetime(2026, 1, 1, tzinfo=UTC)
-TRIO_ONLY = pytest.mark.parametrize("anyio_backend", ["trio"], indirect=True)
 
 
 class NoTrio:
@@ -186,7 +185,7 @@ def test_it_runs_loops_that_somebody_else_makes(virtual_clock: VirtualClock) -> 
 
 
 def test_another_backend_is_told(virtual_clock: VirtualClock) -> None:
-    with pytest.raises(ValueError, match="runs on 'asyncio' and on 'trio', found 'curio'"):
+    with pytest.raises(ValueError, match="runs on 'asyncio', 'uvloop' and 'trio', found 'curio'"):
         virtual_clock.backend("curio")
 
 
