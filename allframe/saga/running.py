@@ -142,7 +142,7 @@ class RunningSaga:
         """
         async with self._lock:
             execution = self.execution
-            if execution.cancel is not None and execution.status in RUNNING:
+            if execution.cancel is not None and execution.turning_back and execution.status in RUNNING:
                 return []
             self._check_cancel()
             now = self._now()
