@@ -42,18 +42,22 @@ PLAYS: Final[dict[str, tuple[Plot, Script]]] = {
         Plot({"a": Step(), "b": Step(undo=Undo(if_unknown_fail=True))}),
         Script({"b": (_SILENT,)}, verbs=("retry",)),
     ),
-    "somebody cancels it": (Plot({"a": Step(), "b": Step()}), Script({}, cancel=1.613)),
+    "somebody cancels it": (Plot({"a": Step(), "b": Step()}), Script({}, cancels=(1.613,))),
     "somebody cancels it while its pivot runs, which fails": (
         Plot({"a": Step(), "b": Step(undo=None, pivot=True, attempts=2)}),
-        Script({"b": (Act("fail"),)}, cancel=1.613),
+        Script({"b": (Act("fail"),)}, cancels=(1.613,)),
     ),
     "somebody cancels it while its pivot runs, which ends unknown": (
         Plot({"a": Step(), "b": Step(undo=None, pivot=True, attempts=2)}),
-        Script({"b": (_SILENT,)}, cancel=1.613),
+        Script({"b": (_SILENT,)}, cancels=(1.613,)),
     ),
     "somebody wants to cancel it while its pivot waits, which may have succeeded": (
         Plot({"a": Step(), "b": Step(undo=None, pivot=True, attempts=2, wait=2.05)}),
-        Script({"b": (_SILENT,)}, cancel=2.613),
+        Script({"b": (_SILENT,)}, cancels=(2.613,)),
+    ),
+    "somebody cancels it, and again when its pivot has succeeded": (
+        Plot({"a": _PIVOT, "b": Step(undo=None)}),
+        Script({"b": (_SLOW,)}, cancels=(0.613, 0.713, 2.613)),
     ),
     "it must not be repeated": (Plot({"a": Step(attempts=3, repeatable=False)}), Script({"a": (_SILENT,)})),
     "it may be repeated after an answer": (

@@ -111,11 +111,16 @@ def scripts(draw: st.DrawFn, plot: Plot) -> Script:
     ]
     return Script(
         acts,
-        cancel=draw(_often_none(st.integers(0, 30).map(lambda n: n + 0.613), 3)),
+        cancels=draw(st.one_of(st.just(()), st.just(()), _cancels)),
         stops=tuple(stops),
         queue=draw(_often_none(st.just(3.523), 3)) or 0.0,
         verbs=("retry",) * draw(st.integers(0, 2)),
     )
+
+
+_cancels = st.lists(st.integers(0, 20), min_size=1, max_size=2, unique=True).map(
+    lambda moments: tuple(n + 0.613 for n in sorted(moments))
+)
 
 
 @st.composite

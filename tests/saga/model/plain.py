@@ -3,7 +3,7 @@
 ::
 
     Plot({"a": Step(), "b": Step(undo=Undo(attempts=2))}, timeout=20.83)
-    Script({"b": (Act("fail", 2),), "undo a": (Act("fail", 1), Act("ok", 1))}, cancel=7.61)
+    Script({"b": (Act("fail", 2),), "undo a": (Act("fail", 1), Act("ok", 1))}, cancels=(7.61,))
 
 All times are in seconds, those of a `Script` from the start of the saga.
 """
@@ -145,7 +145,7 @@ class Script(_Short):
     #: For each step ``"a"`` and compensation ``"undo a"``, what its attempts do, one after the other.
     acts: Mapping[str, tuple[Act, ...]]
     #: When somebody asks for it to be undone.
-    cancel: float | None = None
+    cancels: tuple[float, ...] = ()
     stops: tuple[Stop, ...] = ()
     #: So long others keep it from its turn.
     queue: float = 0.0

@@ -1,8 +1,4 @@
-"""What a saga does, told a second time: from the design, and in nothing like the engine's way.
-
-For each event on the `Timeline` it says what is recorded and what begins: ``-> a b`` announces that steps begin, ``<- a``
-that one is undone.
-"""
+"""What a saga does, told a second time: from the design. ``-> a b``: these steps begin. ``<- a``: this one is undone."""
 
 from __future__ import annotations
 
@@ -113,6 +109,8 @@ class Reference(Timeline):
     def turn_back(self, word: str) -> bool:
         """``"cancel requested"`` or ``"deadline passed"``; returns whether it makes a difference."""
         cancel = word == "cancel requested"
+        if cancel and self.cancelled and self.turning_back and self.status in ("executing", "compensating"):
+            return True  # somebody else asked before
         vain = self.expired or (self.committed if cancel else self.turning_back)
         if vain or self.status not in ("not_started", "executing"):
             return False

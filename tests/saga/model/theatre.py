@@ -401,16 +401,17 @@ class _Play:
             await orchestrator.start(Busy(seconds=self.script.queue), id="busy")
         handle = await orchestrator.start(self.cls(), id=SAGA_ID)
         async with anyio.create_task_group() as others:
-            others.start_soon(self._cancel, orchestrator)
+            for moment in self.script.cancels:
+                others.start_soon(self._cancel, self._at(moment), orchestrator)
             while (await handle.outcome()).status in (SagaStatus.FAILED, SagaStatus.BLOCKED) and self.verbs:
                 await anyio.sleep(PAUSE)
                 await self._ask(self.verbs.pop(0), orchestrator)
             others.cancel_scope.cancel()
 
-    async def _cancel(self, orchestrator: SagaOrchestrator) -> None:
-        if self.script.cancel is None or anyio.current_time() > self._at(self.script.cancel):
-            return
-        await anyio.sleep_until(self._at(self.script.cancel))
+    async def _cancel(self, moment: float, orchestrator: SagaOrchestrator) -> None:
+        if anyio.current_time() > moment:
+            return  # it was closed at that time
+        await anyio.sleep_until(moment)
         place = len(self.replies)
         try:
             await orchestrator.cancel(SAGA_ID, reason="enough")

@@ -52,13 +52,9 @@ class Timeline(ABC):
         self._numbers: Counter[str] = Counter()
         self._verbs = list(script.verbs)
         self._events: list[Event] = [(stop.at, self._stop, stop) for stop in script.stops]
-        for when, what in (
-            (script.queue, self._admit),
-            (script.cancel, self._cancel),
-            (plot.timeout, self._expire),
-        ):
-            if when:
-                self._add(when, what)
+        self._events += [(moment, self._cancel, None) for moment in script.cancels]
+        self._events += [(script.queue, self._admit, None)] if script.queue else []
+        self._events += [(plot.timeout, self._expire, None)] if plot.timeout else []
 
     # --- what a saga makes of it -------------------------------------------------------------------------------------
 
