@@ -6,10 +6,8 @@ their time like the others.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import itertools
-import selectors
 import threading
 import types
 from collections import Counter, defaultdict
@@ -40,7 +38,7 @@ from allframe.loops import running_loop, soon
 from allframe.saga.monitor import Monitor
 from allframe.saga.records import Record
 from allframe.saga.threads import Job, Threads
-from tests import virtual
+from tests.saga.model.clocks import hold_clock, in_virtual_time, let_clock_go, wall_clock
 from tests.saga.model.plain import PAUSE, Act, Plot, Script, Step, Stop, Undo
 from tests.saga.world import assert_invariants, tell
 
@@ -248,43 +246,6 @@ class Stage:
 
 # --- the clock -------------------------------------------------------------------------------------------------------
 
-_holds: list[Any] = []
-
-
-def hold_clock() -> None:
-    hold = virtual._Database.asked()
-    hold.__enter__()
-    _holds.append(hold)
-
-
-def let_clock_go() -> None:
-    if _holds:
-        _holds.pop().__exit__(None, None, None)
-
-
-class _Selector(selectors.DefaultSelector):  # type: ignore[misc,valid-type]
-    """Of a clock that jumps at once when nothing else can happen, and waits for threads as long as it takes."""
-
-    loop: QuickLoop
-
-    def select(self, timeout: float | None = None) -> Any:
-        if timeout is None or timeout <= 0:
-            return super().select(timeout)
-        if virtual._Database.open:
-            return super().select(1)
-        ready = super().select(0)
-        if not ready and not virtual._Database.open:
-            self.loop.jump(timeout)
-        return ready
-
-
-class QuickLoop(virtual.VirtualLoop):
-    def __init__(self) -> None:
-        selector = _Selector()
-        selector.loop = self
-        self._offset = 0.0
-        asyncio.SelectorEventLoop.__init__(self, selector)
-
 
 @contextmanager
 def _threads_take_their_time(stage: Stage) -> Iterator[None]:
@@ -314,11 +275,7 @@ def _threads_take_their_time(stage: Stage) -> Iterator[None]:
 
 def run(plot: Plot, script: Script, backend: str, url: str) -> Played:
     """Play it on ``"asyncio"`` or ``"trio"``, on a fresh store at ``url``."""
-    with mock.patch.object(virtual, "PATIENCE", 0):
-        name, options = virtual.virtual_backend(backend)
-        if name == "asyncio":
-            options = {"loop_factory": QuickLoop}
-        return anyio.run(play, plot, script, url, backend=name, backend_options=options)
+    return in_virtual_time(backend, play, plot, script, url)
 
 
 async def play(plot: Plot, script: Script, url: str) -> Played:
@@ -334,7 +291,7 @@ async def play(plot: Plot, script: Script, url: str) -> Played:
 class _Play:
     def __init__(self, cls: Any, stage: Stage, tasks: anyio.abc.TaskGroup, url: str) -> None:
         self.cls, self.stage, self.script, self.tasks, self.url = cls, stage, stage.script, tasks, url
-        self.clock = virtual.LoopClock()
+        self.clock = wall_clock()
         self.store = EventStore(url)
         self.replies: list[str] = []
         self.verbs = list(self.script.verbs)
