@@ -92,6 +92,18 @@ class Patient(Saga):
         return str(await world.do(ctx))
 
 
+class Patiently(Saga):
+    """A marked pivot that has all the time it wants, and something after it."""
+
+    @step(pivot=True, timeout=None)
+    async def post(self, world: Inject[World], ctx: StepContext) -> str:
+        return str(await world.do(ctx))
+
+    @step(timeout=None, retry=Retry(attempts=2, jitter=0))
+    async def thank(self, world: Inject[World], ctx: StepContext) -> str:
+        return str(await world.do(ctx))
+
+
 #: Each with the name of its first step and its pivot.
 BOTH = pytest.mark.parametrize(
     ("cls", "first", "pivot"), [(Shipment, "pack", "post"), (Purchase, "reserve", "pay")], ids=["marked", "implicit"]
@@ -464,3 +476,24 @@ async def test_cancel_is_refused_after_the_pivot(home: Home, running: bool) -> N
     assert outcome.status is SagaStatus.COMPLETED
     assert home.world.effects == ["pack", "post", "notify", "thank"]
     assert "cancel requested" not in await home.told("p")
+
+
+async def test_a_second_cancel_is_refused_once_the_pivot_succeeded(home: Home) -> None:
+    """Who asked while the pivot ran was heard in vain; who asks later must not be told that it will be undone."""
+    posted, thanked = anyio.Event(), anyio.Event()
+    home.world.tell("post", home.world.waits(posted))
+    home.world.tell("thank", home.world.waits(thanked))
+
+    async with home.orchestrator() as orchestrator:
+        handle = await orchestrator.start(Patiently(), id="p")
+        await home.world.until("do post")
+        await handle.cancel(reason="too dear")
+        await handle.cancel(reason="far too dear")
+        posted.set()
+        await home.world.until("do thank")
+        with pytest.raises(CancelRefused, match="its pivot 'post' succeeded, and from there it only goes forward"):
+            await handle.cancel(reason="much too dear")
+        thanked.set()
+        assert (await handle.outcome()).status is SagaStatus.COMPLETED
+
+    assert (await home.told("p")).count("cancel requested") == 1
