@@ -16,8 +16,8 @@ from allframe.cli.exits import Exit, Stop
 from allframe.cli.guard import guarded
 from allframe.cli.options import StoreOption, needed
 from allframe.cli.render import moment, print_json, print_line, print_table, printable, seconds
-from allframe.saga.execution import RUNNING
 from allframe.saga.monitor import Monitor
+from allframe.saga.states import RUNNING
 from allframe.saga.timeline import Entry, tell
 
 __all__ = ["detail", "list_sagas", "read_only", "show"]

@@ -23,10 +23,10 @@ from allframe.cli.render import print_json, print_line, printable, warn
 from allframe.cli.target import load_module, split
 from allframe.saga.declare import SAGAS
 from allframe.saga.deliver import deliver
-from allframe.saga.execution import RUNNING, TERMINAL
 from allframe.saga.forecast import Receipt
 from allframe.saga.monitor import Monitor
 from allframe.saga.orders import Order, whoami
+from allframe.saga.states import RUNNING, TERMINAL
 
 __all__ = ["abandon", "cancel", "resolve", "retry", "skip"]
 

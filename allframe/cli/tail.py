@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from allframe import EventStore, RecordedEvent, SagaStatus
-from allframe.saga.execution import RUNNING
 from allframe.saga.records import Record, decode, saga_stream
+from allframe.saga.states import RUNNING
 
 __all__ = ["Tail", "Told"]
 

@@ -10,8 +10,8 @@ from typing import Protocol
 from allframe.cli.look import detail
 from allframe.cli.render import clean, print_json, print_line, seconds
 from allframe.cli.tail import Told
-from allframe.saga.execution import SagaStatus
 from allframe.saga.monitor import Monitor
+from allframe.saga.states import SagaStatus
 from allframe.saga.timeline import Entry, tell
 
 __all__ = ["Level", "Stopped", "Telling", "telling"]

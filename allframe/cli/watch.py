@@ -15,9 +15,9 @@ from allframe.cli.guard import guarded
 from allframe.cli.look import read_only
 from allframe.cli.options import StoreOption, needed
 from allframe.cli.render import moment, print_json, print_line
-from allframe.saga.execution import RUNNING
 from allframe.saga.logs import line_of
 from allframe.saga.monitor import Monitor
+from allframe.saga.states import RUNNING
 from allframe.saga.timeline import Entry, Teller
 
 __all__ = ["watch"]

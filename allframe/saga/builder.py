@@ -12,10 +12,11 @@ from typing import Any, final
 from allframe.clock import SystemClock
 from allframe.errors import DefinitionError, Problem, SagaIdInvalid
 from allframe.saga.building import Place, graph_of, input_of
-from allframe.saga.execution import Execution, SagaStatus
+from allframe.saga.execution import Execution
 from allframe.saga.graph import SagaGraph
 from allframe.saga.monitor import SagaMetadata, metadata_of
 from allframe.saga.rules import NAME_RULE, is_name
+from allframe.saga.states import SagaStatus
 from allframe.saga.steps import SagaStep
 
 __all__ = ["SagaDefinition"]

@@ -11,13 +11,14 @@ import dataclasses
 
 from allframe.errors import OperationRefused
 from allframe.events.backend import Commit, EventStoreBackend, Row, Write, new_id
-from allframe.saga.execution import Execution, SagaStatus
+from allframe.saga.execution import Execution
 from allframe.saga.forecast import Receipt, receipt_of
 from allframe.saga.monitor import Monitor, Stored, head_of
 from allframe.saga.orders import PARTICIPLES, Moved, Order, check, needs_output, record_of
 from allframe.saga.outputs import Stored as StoredOutput
 from allframe.saga.records import SCHEMA_VERSION, Record, SagaBlocked, encode, saga_stream
 from allframe.saga.running import digest_of
+from allframe.saga.states import SagaStatus
 
 __all__ = ["block", "prepare", "refused_for"]
 

@@ -29,12 +29,12 @@ from allframe.events.store import EventStore
 from allframe.events.url import MemoryUrl, SqliteUrl, parse_url
 from allframe.saga.asking import Unanswered, ask_owner
 from allframe.saga.clerk import prepare, refused_for
-from allframe.saga.execution import SagaStatus
 from allframe.saga.forecast import Receipt, receipt_of
 from allframe.saga.monitor import Monitor, Stored
 from allframe.saga.orders import PARTICIPLES, Moved, Order
 from allframe.saga.outputs import Stored as StoredOutput
 from allframe.saga.outputs import store_output, told_output
+from allframe.saga.states import SagaStatus
 
 __all__ = ["FindSaga", "deliver"]
 

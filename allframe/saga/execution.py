@@ -76,24 +76,7 @@ from allframe.saga.states import (
     Undo,
 )
 
-__all__ = [
-    "RUNNING",
-    "TERMINAL",
-    "Block",
-    "Cause",
-    "CauseKind",
-    "Compensate",
-    "End",
-    "Execution",
-    "Move",
-    "Phase",
-    "Run",
-    "SagaStatus",
-    "StepState",
-    "Strand",
-    "TurnBack",
-    "Undo",
-]
+__all__ = ["Execution"]
 
 
 class Execution:

@@ -18,12 +18,13 @@ from allframe.errors import ErrorInfo, SagaNotFound, StoreFormatError
 from allframe.events.backend import EventStoreBackend, Head, HeadQuery, StoredRow
 from allframe.events.store import EventStore
 from allframe.saga.discretion import shown_input, shown_output
-from allframe.saga.execution import RUNNING, Execution, Phase, SagaStatus
+from allframe.saga.execution import Execution
 from allframe.saga.graph import Plan
 from allframe.saga.observe import watch
 from allframe.saga.outcome import info_of
 from allframe.saga.recorded import SagaRecord
 from allframe.saga.records import Record, SagaStarted, decode, definition_stream, saga_stream
+from allframe.saga.states import RUNNING, Phase, SagaStatus
 
 __all__ = ["CATEGORY", "Monitor", "SagaMetadata", "Stored", "TimelineEntry", "head_of", "metadata_of"]
 

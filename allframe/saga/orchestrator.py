@@ -29,7 +29,6 @@ from allframe.saga.catalog import Catalog
 from allframe.saga.context import StepContext
 from allframe.saga.declare import Saga
 from allframe.saga.engine import Rehearsal
-from allframe.saga.execution import TERMINAL, SagaStatus
 from allframe.saga.graph import SagaGraph
 from allframe.saga.handle import Entry, SagaHandle
 from allframe.saga.monitor import Monitor, SagaMetadata
@@ -39,6 +38,7 @@ from allframe.saga.outcome import SagaOutcome, error_of, info_of
 from allframe.saga.recorded import SagaRecord
 from allframe.saga.recovery import CannotLoad, events_of, restore
 from allframe.saga.registry import Registry
+from allframe.saga.states import TERMINAL, SagaStatus
 from allframe.saga.steps import SagaStep
 
 __all__ = ["SagaOrchestrator"]

@@ -25,7 +25,7 @@ from enum import Enum
 from typing import Any, Final, Literal, TypeAlias
 
 from allframe.errors import CancelRefused, OperationRefused
-from allframe.saga.execution import RUNNING, TERMINAL, Execution, Phase, SagaStatus, Undo
+from allframe.saga.execution import Execution
 from allframe.saga.outputs import Stored
 from allframe.saga.records import (
     BlockedKind,
@@ -37,6 +37,7 @@ from allframe.saga.records import (
     StepResolved,
     StepSkipped,
 )
+from allframe.saga.states import RUNNING, TERMINAL, Phase, SagaStatus, Undo
 
 __all__ = [
     "MISSING",

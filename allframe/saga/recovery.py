@@ -16,12 +16,13 @@ from allframe.events.event import Event
 from allframe.events.store import to_recorded
 from allframe.saga.building import graph_of, places_of
 from allframe.saga.engine import Engine
-from allframe.saga.execution import Execution, Phase
+from allframe.saga.execution import Execution
 from allframe.saga.graph import SagaGraph
 from allframe.saga.monitor import Monitor, Stored
 from allframe.saga.outputs import load_output
 from allframe.saga.records import BlockedKind
 from allframe.saga.running import RunningSaga, digest_of
+from allframe.saga.states import Phase
 
 __all__ = ["CannotLoad", "FindClass", "differences", "events_of", "load", "restore"]
 

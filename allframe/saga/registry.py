@@ -24,7 +24,7 @@ from allframe.saga.catalog import Catalog
 from allframe.saga.clerk import block
 from allframe.saga.control import Control
 from allframe.saga.engine import Rehearsal, persist
-from allframe.saga.execution import RUNNING, TERMINAL, Execution, Move, SagaStatus
+from allframe.saga.execution import Execution
 from allframe.saga.graph import SagaGraph
 from allframe.saga.handle import Entry
 from allframe.saga.idleness import Idleness
@@ -40,6 +40,7 @@ from allframe.saga.records import (
 )
 from allframe.saga.recovery import CannotLoad, load
 from allframe.saga.running import RunningSaga, digest_of, started_by
+from allframe.saga.states import RUNNING, TERMINAL, Move, SagaStatus
 from allframe.saga.threads import Threads
 from allframe.saga.timers import Timers
 from allframe.saga.turns import Turns

@@ -27,7 +27,7 @@ from allframe.payload import canonical
 from allframe.saga.context import StepContext, idempotency_key
 from allframe.saga.discretion import without_secrets
 from allframe.saga.engine import Engine, persist
-from allframe.saga.execution import RUNNING, TERMINAL, Compensate, Execution, Move, Phase, Run, SagaStatus
+from allframe.saga.execution import Execution
 from allframe.saga.graph import Compensation, Parameter, SagaGraph, Source, Step
 from allframe.saga.judge import Ended, judge_compensation, judge_step
 from allframe.saga.monitor import head_of
@@ -50,6 +50,7 @@ from allframe.saga.records import (
     saga_stream,
 )
 from allframe.saga.scoped import Scopes
+from allframe.saga.states import RUNNING, TERMINAL, Compensate, Move, Phase, Run, SagaStatus
 from allframe.saga.timers import Ticket
 
 __all__ = ["RunningSaga", "digest_of", "started_by"]

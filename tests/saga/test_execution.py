@@ -13,22 +13,7 @@ from hypothesis import strategies as st
 
 from allframe.errors import ErrorInfo
 from allframe.saga.context import UnknownReason
-from allframe.saga.execution import (
-    RUNNING,
-    TERMINAL,
-    Block,
-    CauseKind,
-    Compensate,
-    End,
-    Execution,
-    Move,
-    Phase,
-    Run,
-    SagaStatus,
-    Strand,
-    TurnBack,
-    Undo,
-)
+from allframe.saga.execution import Execution
 from allframe.saga.graph import Node, Plan
 from allframe.saga.records import (
     BlockedKind,
@@ -52,6 +37,21 @@ from allframe.saga.records import (
     StepUnknown,
     decode,
     encode,
+)
+from allframe.saga.states import (
+    RUNNING,
+    TERMINAL,
+    Block,
+    CauseKind,
+    Compensate,
+    End,
+    Move,
+    Phase,
+    Run,
+    SagaStatus,
+    Strand,
+    TurnBack,
+    Undo,
 )
 
 BOOM = ErrorInfo("Boom", "boom")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from allframe.errors import ErrorInfo, OperationRefused
 from allframe.saga.context import UnknownReason
-from allframe.saga.execution import RUNNING, TERMINAL, Compensate, Execution, Move, Phase, Run, SagaStatus, Undo
+from allframe.saga.execution import Execution
 from allframe.saga.forecast import forecast
 from allframe.saga.graph import Node, Plan
 from allframe.saga.orders import Order, Verb, check, record_of
@@ -27,6 +27,7 @@ from allframe.saga.records import (
     decode,
     encode,
 )
+from allframe.saga.states import RUNNING, TERMINAL, Compensate, Move, Phase, Run, SagaStatus, Undo
 
 BOOM = ErrorInfo("Boom", "boom")
 STARTED = SagaStarted(saga="S", version=1, definition="d", input=b"{}", epoch=1)

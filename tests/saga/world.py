@@ -32,7 +32,6 @@ from allframe import (
     step,
 )
 from allframe.events.backend import StoredRow
-from allframe.saga.execution import TERMINAL
 from allframe.saga.monitor import Monitor, Stored, TimelineEntry, head_of
 from allframe.saga.records import (
     CancelRequested,
@@ -61,6 +60,7 @@ from allframe.saga.records import (
     decode,
 )
 from allframe.saga.running import digest_of
+from allframe.saga.states import TERMINAL
 from allframe.testing import VirtualClock
 from tests.virtual import pass_time
 
