@@ -27,7 +27,6 @@ LONG: dict[str, str] = {
     "allframe/saga/registry.py": "what an orchestrator has in hand",
     "allframe/saga/running.py": "one saga while it runs",
     "allframe/saga/execution.py": "one state machine: the fold, and what follows from it",
-    "allframe/saga/records.py": "every record, one after the other, and their one stored form",
 }
 
 #: Imports of our own inside functions, (file, module): the reason.

@@ -25,9 +25,10 @@ from allframe.cli.target import load_module, sagas_of, split
 from allframe.cli.telling import Level, Stopped, Telling, telling
 from allframe.errors import StoreUnavailable
 from allframe.events.backend import HeadQuery
-from allframe.saga.monitor import CATEGORY, Monitor
+from allframe.saga.monitor import Monitor
 from allframe.saga.records import BlockedKind
 from allframe.saga.states import RUNNING, SagaStatus
+from allframe.saga.streams import CATEGORY
 
 __all__ = ["work"]
 

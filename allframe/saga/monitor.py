@@ -18,19 +18,18 @@ from allframe.errors import ErrorInfo, SagaNotFound, StoreFormatError
 from allframe.events.backend import EventStoreBackend, Head, HeadQuery, StoredRow
 from allframe.events.store import EventStore
 from allframe.saga.discretion import shown_input, shown_output
+from allframe.saga.encoding import decode
 from allframe.saga.execution import Execution
 from allframe.saga.graph import Plan
 from allframe.saga.observe import watch
 from allframe.saga.outcome import info_of
 from allframe.saga.recorded import SagaRecord
-from allframe.saga.records import Record, SagaStarted, decode, definition_stream, saga_stream
+from allframe.saga.records import Record, SagaStarted
 from allframe.saga.states import RUNNING, Phase, SagaStatus
+from allframe.saga.streams import CATEGORY, definition_stream, saga_id_of, saga_stream
 
-__all__ = ["CATEGORY", "Monitor", "SagaMetadata", "Stored", "TimelineEntry", "head_of", "metadata_of"]
+__all__ = ["Monitor", "SagaMetadata", "Stored", "TimelineEntry", "head_of", "metadata_of"]
 
-#: The category of the heads of sagas.
-CATEGORY: Final = "saga"
-_PREFIX: Final = saga_stream("")
 _ALL: Final = tuple(SagaStatus)
 
 
@@ -256,7 +255,7 @@ class Monitor:
     async def _read_all(self, heads: Iterable[Head]) -> list[SagaMetadata]:
         found = []
         for head in heads:
-            id_ = head.stream.removeprefix(_PREFIX)
+            id_ = saga_id_of(head.stream)
             try:
                 metadata = await self.get_saga(id_)
             except StoreFormatError as error:

@@ -29,18 +29,15 @@ from allframe.saga.graph import SagaGraph
 from allframe.saga.handle import Entry
 from allframe.saga.idleness import Idleness
 from allframe.saga.keeper import Keeper
-from allframe.saga.monitor import CATEGORY, Monitor, Stored
+from allframe.saga.monitor import Monitor, Stored
 from allframe.saga.observe import Observers
 from allframe.saga.orders import Order, whoami
 from allframe.saga.outcome import SagaOutcome, error_of, info_of
-from allframe.saga.records import (
-    BlockedKind,
-    SagaBlocked,
-    SagaRecovered,
-)
+from allframe.saga.records import BlockedKind, SagaBlocked, SagaRecovered
 from allframe.saga.recovery import CannotLoad, load
 from allframe.saga.running import RunningSaga, digest_of, started_by
 from allframe.saga.states import RUNNING, TERMINAL, Move, SagaStatus
+from allframe.saga.streams import CATEGORY, saga_id_of
 from allframe.saga.threads import Threads
 from allframe.saga.timers import Timers
 from allframe.saga.turns import Turns
@@ -305,7 +302,7 @@ class Registry:
         after: str | None = None
         while heads := await self._patiently(partial(self.backend.list_heads, query, after=after)):
             for head in heads:
-                saga_id = head.stream.partition("/")[2]
+                saga_id = saga_id_of(head.stream)
                 while (other := self.entries.get(saga_id)) is not None and other.was_not_begun:
                     await other.found.wait()  # a start that is about to find out that it exists
                     await anyio.lowlevel.checkpoint()

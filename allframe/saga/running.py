@@ -26,6 +26,7 @@ from allframe.events.event import Event
 from allframe.payload import canonical
 from allframe.saga.context import StepContext, idempotency_key
 from allframe.saga.discretion import without_secrets
+from allframe.saga.encoding import SCHEMA_VERSION, row_of
 from allframe.saga.engine import Engine, persist
 from allframe.saga.execution import Execution
 from allframe.saga.graph import Compensation, Parameter, SagaGraph, Source, Step
@@ -35,7 +36,6 @@ from allframe.saga.orders import Order, check, record_of
 from allframe.saga.outputs import Stored, event_writes, load_output, store_output, told_output
 from allframe.saga.perform import Attempt, attempt, new_attempt, on_thread
 from allframe.saga.records import (
-    SCHEMA_VERSION,
     DeadlinePassed,
     Record,
     SagaStarted,
@@ -45,12 +45,10 @@ from allframe.saga.records import (
     StepStillRunning,
     StepSucceeded,
     StepUnknown,
-    definition_stream,
-    encode,
-    saga_stream,
 )
 from allframe.saga.scoped import Scopes
 from allframe.saga.states import RUNNING, TERMINAL, Compensate, Move, Phase, Run, SagaStatus
+from allframe.saga.streams import definition_stream, saga_stream
 from allframe.saga.timers import Ticket
 
 __all__ = ["RunningSaga", "digest_of", "started_by"]
@@ -485,7 +483,7 @@ class RunningSaga:
             self.engine.ended(self)
 
     def _commit_of(self, records: list[Record], now: int, before: tuple[Write, ...]) -> Commit:
-        rows = tuple(Row(new_id(), record.type, SCHEMA_VERSION, encode(record), now) for record in records)
+        rows = tuple(row_of(record, now) for record in records)
         stream = saga_stream(self.id)
         writes = (*before, Write(stream, rows, self.execution.revision - len(records)))
         fingerprint = self.graph.fingerprint

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from allframe.errors import ErrorInfo
 from allframe.saga.context import UnknownReason
+from allframe.saga.encoding import decode, encode
 from allframe.saga.execution import Execution
 from allframe.saga.graph import Node, Plan
 from allframe.saga.records import (
@@ -35,8 +36,6 @@ from allframe.saga.records import (
     StepOutputLost,
     StepSucceeded,
     StepUnknown,
-    decode,
-    encode,
 )
 from allframe.saga.states import (
     RUNNING,

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from allframe.errors import ErrorInfo, OperationRefused
 from allframe.saga.context import UnknownReason
+from allframe.saga.encoding import decode, encode
 from allframe.saga.execution import Execution
 from allframe.saga.forecast import forecast
 from allframe.saga.graph import Node, Plan
@@ -24,8 +25,6 @@ from allframe.saga.records import (
     StepOutputLost,
     StepSucceeded,
     StepUnknown,
-    decode,
-    encode,
 )
 from allframe.saga.states import RUNNING, TERMINAL, Compensate, Move, Phase, Run, SagaStatus, Undo
 

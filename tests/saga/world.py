@@ -32,6 +32,7 @@ from allframe import (
     step,
 )
 from allframe.events.backend import StoredRow
+from allframe.saga.encoding import decode
 from allframe.saga.monitor import Monitor, Stored, TimelineEntry, head_of
 from allframe.saga.records import (
     CancelRequested,
@@ -57,7 +58,6 @@ from allframe.saga.records import (
     StepStillRunning,
     StepSucceeded,
     StepUnknown,
-    decode,
 )
 from allframe.saga.running import digest_of
 from allframe.saga.states import TERMINAL
