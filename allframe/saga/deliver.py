@@ -119,7 +119,7 @@ class _Delivery:
             same = getattr(record, "actor", None) == self._order.actor
             if same and getattr(record, "reason", None) == self._order.reason:
                 name = os.path.basename(self._path)
-                before = SagaStatus.FAILED if stored.execution.rolling else SagaStatus.BLOCKED
+                before = SagaStatus.FAILED if stored.execution.rollback.begun else SagaStatus.BLOCKED
                 return receipt_of(self._order, self._saga_id, stored.execution, True, before, unowned=name)
         return None
 

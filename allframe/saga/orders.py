@@ -169,7 +169,10 @@ def _check_cancel(saga_id: str, execution: Execution) -> bool:
         return False
     if execution.expired is not None and execution.turning_back and execution.status in RUNNING:
         raise _refused(saga_id, execution, "its timeout has passed, and it is being undone already")
-    if execution.status not in (SagaStatus.NOT_STARTED, SagaStatus.EXECUTING, SagaStatus.BLOCKED) or execution.rolling:
+    if (
+        execution.status not in (SagaStatus.NOT_STARTED, SagaStatus.EXECUTING, SagaStatus.BLOCKED)
+        or execution.rollback.begun
+    ):
         raise _refused(saga_id, execution, "only one that has not begun its rollback can be cancelled")
     pivot = execution.plan.pivot
     if execution.committed and pivot is not None:
@@ -270,7 +273,7 @@ def _why_not_exhausted(step: int, execution: Execution) -> str:
     if state.undo is Undo.SKIPPED:
         return "it was skipped already"
     if name in execution.uncompensated:
-        stuck = ", ".join(repr(execution.plan.nodes[other].name) for other in execution.exhausted)
+        stuck = ", ".join(repr(execution.plan.nodes[other].name) for other in execution.rollback.exhausted)
         return f"its compensation was not tried yet: it comes after that of {stuck}"
     return "there is nothing of it to undo"
 
@@ -316,7 +319,7 @@ def _possible(execution: Execution) -> str:
     name = [node.name for node in execution.plan.nodes]
     found: list[str] = []
     forward = execution.status in (SagaStatus.NOT_STARTED, SagaStatus.EXECUTING, SagaStatus.BLOCKED)
-    if forward and not execution.rolling and not execution.committed and execution.cancel is None:
+    if forward and not execution.rollback.begun and not execution.committed and execution.cancel is None:
         found.append("cancel")
     if execution.status in (SagaStatus.FAILED, SagaStatus.BLOCKED):
         if execution.blocked is None or execution.blocked.kind != BlockedKind.OUTPUT:
@@ -356,8 +359,24 @@ def record_of(order: Order, execution: Execution, output: Stored | None = None) 
             )
             return StepResolved(step=order.step or "", outcome=order.outcome, **said, **told)
         case "abandon":
-            done, perhaps = execution.standing()
+            done, perhaps = _standing(execution)
             return SagaAbandoned(in_effect=_names(done, execution), uncertain=_names(perhaps, execution), **said)
+
+
+def _standing(execution: Execution) -> tuple[list[int], list[int]]:
+    """The steps that are in effect, and those that may be, whether they can be undone or not."""
+    done, perhaps = [], []
+    for step, state in enumerate(execution.steps):
+        if execution.plan.nodes[step].readonly or state.undo in (Undo.DONE, Undo.SKIPPED):
+            continue
+        # An attempt to undo it that failed may have undone it all the same.
+        if state.undo_attempts or state.phase in (Phase.RUNNING, Phase.UNKNOWN):
+            perhaps.append(step)
+        elif state.phase in (Phase.SUCCEEDED, Phase.LOST):
+            done.append(step)
+        elif state.unknown is not None and state.phase is not Phase.NO_EFFECT:
+            perhaps.append(step)
+    return done, perhaps
 
 
 def _names(steps: Sequence[int], execution: Execution) -> tuple[str, ...]:
