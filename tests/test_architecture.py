@@ -25,7 +25,6 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 #: Files that may have more than 400 lines, with the reason why each is one idea.
 LONG: dict[str, str] = {
     "allframe/saga/registry.py": "what an orchestrator has in hand",
-    "allframe/saga/running.py": "one saga while it runs",
     "allframe/saga/execution.py": "one state machine: the fold, and what follows from it",
 }
 

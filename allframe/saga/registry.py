@@ -140,7 +140,7 @@ class Registry:
         self.turns.close()
         for entry in self.entries.values():
             if entry.running is not None:
-                entry.running.wake()
+                entry.running.performer.wake()
 
     def _dropped(self) -> None:
         self.threads.drop()
