@@ -366,7 +366,7 @@ class SagaOrchestrator(Operators):
             failure = error_of(saga_id, stored.started.saga, stored.execution, live)
             return SagaOutcome(saga_id, stored.execution.status, {}, None, [], info_of(stored.execution), (), failure)
         running.events, running.error = events, live
-        return registry.outcome_of(running)
+        return running.outcome()
 
 
 def _check_id(saga_id: str) -> None:

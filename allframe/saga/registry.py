@@ -32,7 +32,6 @@ from allframe.saga.keeper import Keeper
 from allframe.saga.monitor import Monitor, Stored
 from allframe.saga.observe import Observers
 from allframe.saga.orders import Order, whoami
-from allframe.saga.outcome import SagaOutcome, error_of, info_of
 from allframe.saga.records import BlockedKind, SagaBlocked, SagaRecovered
 from allframe.saga.recovery import CannotLoad, load
 from allframe.saga.running import RunningSaga, digest_of, started_by
@@ -190,7 +189,7 @@ class Registry:
             return
         del self.entries[saga.id]
         if saga.events is not None:
-            entry.outcome = self.outcome_of(saga)
+            entry.outcome = saga.outcome()
         entry.found.set()
         entry.done.set()
         self.turns.release(entry)
@@ -202,21 +201,6 @@ class Registry:
         elif self.store_trouble is not None:
             logger.warning("the store can be written again")
         self.store_trouble = error
-
-    def outcome_of(self, saga: RunningSaga) -> SagaOutcome:
-        """How a saga ended, from its execution."""
-        execution = saga.execution
-        outputs = saga.values()
-        return SagaOutcome(
-            id=saga.id,
-            status=execution.status,
-            outputs=outputs,
-            output=outputs.get(saga.graph.steps[-1].attribute),
-            events=list(saga.events or []),
-            error=info_of(execution),
-            suppressed=tuple(execution.suppressed),
-            _failure=error_of(saga.id, saga.graph.saga, execution, saga.error),
-        )
 
     # --- new sagas ---------------------------------------------------------------------------------------------------
 

@@ -29,6 +29,7 @@ from allframe.saga.graph import SagaGraph
 from allframe.saga.judge import Ended
 from allframe.saga.monitor import head_of
 from allframe.saga.orders import Order, check, record_of
+from allframe.saga.outcome import SagaOutcome, error_of, info_of
 from allframe.saga.outputs import Stored, event_writes, store_output, told_output
 from allframe.saga.perform import Attempt
 from allframe.saga.performer import Performer
@@ -197,11 +198,21 @@ class RunningSaga:
             self.events += output.events
         return writes
 
-    def values(self) -> dict[str, Any]:
-        """What the steps returned, by the name of their method; those that succeeded."""
-        states = self.execution.steps
-        done = [i for i in range(len(states)) if states[i].phase is Phase.SUCCEEDED]
-        return {self.graph.steps[i].attribute: self.performer.output(i) for i in done}
+    def outcome(self) -> SagaOutcome:
+        """How it ended."""
+        execution, steps = self.execution, self.graph.steps
+        done = [i for i, state in enumerate(execution.steps) if state.phase is Phase.SUCCEEDED]
+        outputs = {steps[i].attribute: self.performer.output(i) for i in done}
+        return SagaOutcome(
+            id=self.id,
+            status=execution.status,
+            outputs=outputs,
+            output=outputs.get(steps[-1].attribute),
+            events=list(self.events or []),
+            error=info_of(execution),
+            suppressed=tuple(execution.suppressed),
+            _failure=error_of(self.id, self.graph.saga, execution, self.error),
+        )
 
     @property
     def busy_with(self) -> str:
