@@ -106,9 +106,7 @@ class _Service:
     async def opened(self, store: EventStore) -> None:
         backend = store.opened()
         self._tail, self._monitor = Tail(store, await backend.last_position()), Monitor(store)
-        mendable = HeadQuery(
-            CATEGORY, statuses=(SagaStatus.BLOCKED,), blocked=(BlockedKind.CODE, BlockedKind.DEPENDENCY)
-        )
+        mendable = HeadQuery(CATEGORY, statuses=(SagaStatus.BLOCKED,), blocked=BlockedKind.MENDABLE)
         recovering = await _unfinished(store) | _some(SagaStatus.BLOCKED, await backend.count_heads(mendable))
         attention = await backend.count_heads(HeadQuery(CATEGORY, attention=True))
         self._telling.began(backend.url, recovering, attention - recovering.get(SagaStatus.BLOCKED, 0))

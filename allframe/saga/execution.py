@@ -401,7 +401,7 @@ class Execution:
         if self.undoing is not None:
             self.steps[self.undoing].undo = Undo.RETRYING
             self.rollback.again, self.undoing = self.undoing, None
-        if self.blocked is not None and self.blocked.kind in (BlockedKind.CODE, BlockedKind.DEPENDENCY):
+        if self.blocked is not None and self.blocked.kind in BlockedKind.MENDABLE:
             self.unblock()
 
     def _crashed(self, step: int) -> None:

@@ -49,7 +49,7 @@ __all__ = [
     "check",
     "needs_output",
     "record_of",
-    "whoami",
+    "who",
 ]
 
 Verb: TypeAlias = Literal["cancel", "retry", "abandon", "skip", "resolve"]
@@ -124,8 +124,10 @@ class Order:
         return self.output is not MISSING or self.output_json is not None
 
 
-def whoami() -> str:
-    """Who asks, if nobody says: the account that this process runs under."""
+def who(actor: str | None = None) -> str:
+    """Who asks: ``actor``, or, if nobody says, the account that this process runs under."""
+    if actor is not None:
+        return actor
     try:
         return f"{getpass.getuser()} (pid {os.getpid()})"
     except (OSError, KeyError):

@@ -31,7 +31,7 @@ from allframe.saga.idleness import Idleness
 from allframe.saga.keeper import Keeper
 from allframe.saga.monitor import Monitor, Stored
 from allframe.saga.observe import Observers
-from allframe.saga.orders import Order, whoami
+from allframe.saga.orders import Order, who
 from allframe.saga.records import BlockedKind, SagaBlocked, SagaRecovered
 from allframe.saga.recovery import CannotLoad, load
 from allframe.saga.running import RunningSaga, digest_of, started_by
@@ -165,7 +165,7 @@ class Registry:
             if entry.running is not None:
                 try:
                     await self.verbs.tell(
-                        entry, Order("cancel", "the orchestrator left, and its store was only in memory", whoami())
+                        entry, Order("cancel", "the orchestrator left, and its store was only in memory", who())
                     )
                 except OperationRefused:
                     continue  # it goes back already, or only forward
