@@ -14,9 +14,10 @@ from allframe.events.backend import Commit, EventStoreBackend, Write
 from allframe.saga.encoding import row_of
 from allframe.saga.execution import Execution
 from allframe.saga.forecast import Receipt, receipt_of
-from allframe.saga.monitor import Monitor, Stored, head_of
-from allframe.saga.orders import PARTICIPLES, Moved, Order, check, needs_output, record_of
-from allframe.saga.outputs import Stored as StoredOutput
+from allframe.saga.monitor import Monitor, StoredSaga, head_of
+from allframe.saga.ordered import record_of
+from allframe.saga.orders import PARTICIPLES, Moved, Order, check, needs_output
+from allframe.saga.outputs import StoredOutput
 from allframe.saga.records import Record, SagaBlocked
 from allframe.saga.running import digest_of
 from allframe.saga.states import SagaStatus
@@ -30,7 +31,7 @@ TOLD = 8
 
 def prepare(
     saga_id: str,
-    stored: Stored,
+    stored: StoredSaga,
     order: Order,
     now: int,
     output: StoredOutput | None = None,
@@ -70,7 +71,7 @@ def _check_output(order: Order, saga_id: str, execution: Execution, output: Stor
             )
 
 
-def _commit(saga_id: str, stored: Stored, records: list[Record], version: int, now: int) -> Commit:
+def _commit(saga_id: str, stored: StoredSaga, records: list[Record], version: int, now: int) -> Commit:
     stream = saga_stream(saga_id)
     rows = tuple(row_of(record, now) for record in records)
     head = head_of(stream, stored.execution, digest_of(stored.started.input))

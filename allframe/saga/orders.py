@@ -1,4 +1,4 @@
-"""`Order`: what somebody asks of a saga, whether it may be, and the record that it becomes. Pure: no clock, no I/O.
+"""`Order`: what somebody asks of a saga, and whether it may be. Pure: no clock, no I/O.
 
 =========  ====================================================  ====================================
 verb       asks for                                              record
@@ -10,32 +10,24 @@ skip       count a step as undone, or as done                    `StepSkipped`
 resolve    a step did, or did not, take effect                   `StepResolved`
 =========  ====================================================  ====================================
 
-`check` looks at where the saga stands, and `record_of` makes the record; what follows from it is decided where everything
-is, in `Execution.next_moves`. An order that names the revision that somebody saw is refused at any other: so a decision
-is applied once, and to what it was made for.
+`check` looks at where the saga stands. The record is made in `allframe.saga.ordered`, and what follows from it is decided
+where everything is, in `Execution.next_moves`. An order that names the revision that somebody saw is refused at any other:
+so a decision is applied once, and to what it was made for.
 """
 
 from __future__ import annotations
 
 import getpass
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, Literal, TypeAlias
 
 from allframe.errors import CancelRefused, OperationRefused
 from allframe.saga.execution import Execution
-from allframe.saga.outputs import Stored
 from allframe.saga.records import (
     BlockedKind,
-    CancelRequested,
     Outcome,
-    Record,
-    RetryRequested,
-    SagaAbandoned,
-    StepResolved,
-    StepSkipped,
 )
 from allframe.saga.states import RUNNING, TERMINAL, Phase, SagaStatus, Undo
 
@@ -48,7 +40,6 @@ __all__ = [
     "Verb",
     "check",
     "needs_output",
-    "record_of",
     "who",
 ]
 
@@ -335,51 +326,3 @@ def _possible(execution: Execution) -> str:
 def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-# --- what it becomes -------------------------------------------------------------------------------------------------
-
-
-def record_of(order: Order, execution: Execution, output: Stored | None = None) -> Record:
-    """The record of an order that `check` let pass. ``output``: what the step returned, in its stored form."""
-    said: dict[str, Any] = {
-        "reason": order.reason,
-        "actor": order.actor,
-        "expected_revision": order.expected_revision,
-    }
-    match order.verb:
-        case "cancel":
-            return CancelRequested(**said)
-        case "retry":
-            return RetryRequested(**said)
-        case "skip":
-            return StepSkipped(step=order.step or "", **said)
-        case "resolve":
-            assert order.outcome is not None
-            told: dict[str, Any] = (
-                {"output": output.data, "form": output.form, "emitted": len(output.events)} if output else {}
-            )
-            return StepResolved(step=order.step or "", outcome=order.outcome, **said, **told)
-        case "abandon":
-            done, perhaps = _standing(execution)
-            return SagaAbandoned(in_effect=_names(done, execution), uncertain=_names(perhaps, execution), **said)
-
-
-def _standing(execution: Execution) -> tuple[list[int], list[int]]:
-    """The steps that are in effect, and those that may be, whether they can be undone or not."""
-    done, perhaps = [], []
-    for step, state in enumerate(execution.steps):
-        if execution.plan.nodes[step].readonly or state.undo in (Undo.DONE, Undo.SKIPPED):
-            continue
-        # An attempt to undo it that failed may have undone it all the same.
-        if state.undo_attempts or state.phase in (Phase.RUNNING, Phase.UNKNOWN):
-            perhaps.append(step)
-        elif state.phase in (Phase.SUCCEEDED, Phase.LOST):
-            done.append(step)
-        elif state.unknown is not None and state.phase is not Phase.NO_EFFECT:
-            perhaps.append(step)
-    return done, perhaps
-
-
-def _names(steps: Sequence[int], execution: Execution) -> tuple[str, ...]:
-    return tuple(execution.plan.nodes[step].name for step in steps)

@@ -29,7 +29,7 @@ from allframe.saga.graph import SagaGraph
 from allframe.saga.handle import Entry
 from allframe.saga.idleness import Idleness
 from allframe.saga.keeper import Keeper
-from allframe.saga.monitor import Monitor, Stored
+from allframe.saga.monitor import Monitor, StoredSaga
 from allframe.saga.observe import Observers
 from allframe.saga.orders import Order, who
 from allframe.saga.records import BlockedKind, SagaBlocked, SagaRecovered
@@ -252,12 +252,12 @@ class Registry:
 
     # --- stored sagas ------------------------------------------------------------------------------------------------
 
-    def will_recover(self, stored: Stored) -> bool:
+    def will_recover(self, stored: StoredSaga) -> bool:
         """Whether the saga is still to be taken over by this opening."""
         execution = stored.execution
         return execution.status in RUNNING or (self.is_mendable(stored) and execution.epoch < self.epoch)
 
-    def is_mendable(self, stored: Stored) -> bool:
+    def is_mendable(self, stored: StoredSaga) -> bool:
         """Whether it is blocked for something that may be there now."""
         blocked = stored.execution.blocked
         return blocked is not None and blocked.kind in BlockedKind.MENDABLE

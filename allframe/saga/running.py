@@ -17,7 +17,6 @@ from typing import Any
 import anyio
 
 from allframe.clock import to_microseconds
-from allframe.errors import OperationRefused, PayloadError
 from allframe.events.backend import Commit, Head, Row, Write, new_id
 from allframe.events.event import Event
 from allframe.payload import canonical
@@ -28,9 +27,10 @@ from allframe.saga.execution import Execution
 from allframe.saga.graph import SagaGraph
 from allframe.saga.judge import Ended
 from allframe.saga.monitor import head_of
-from allframe.saga.orders import Order, check, record_of
+from allframe.saga.ordered import output_of, record_of
+from allframe.saga.orders import Order, check
 from allframe.saga.outcome import SagaOutcome, error_of, info_of
-from allframe.saga.outputs import Stored, event_writes, store_output, told_output
+from allframe.saga.outputs import StoredOutput, event_writes
 from allframe.saga.perform import Attempt
 from allframe.saga.performer import Performer
 from allframe.saga.records import (
@@ -170,27 +170,14 @@ class RunningSaga:
             self._await_deadline(now)
         return asked is not None, moves
 
-    def _output_of(self, order: Order) -> Stored | None:
+    def _output_of(self, order: Order) -> StoredOutput | None:
         """The output that an order tells of, in its stored form."""
         if order.verb != "resolve" or order.outcome != "done":
             return None
         step = self.graph.steps[self.graph.plan.index[order.step or ""]]
-        if order.has_output:
-            return told_output(step, order.output, order.output_json)
-        if self.execution.status is SagaStatus.FAILED:
-            return None
-        try:
-            return store_output(step, None)
-        except PayloadError as error:
-            raise OperationRefused(
-                f"Step {step.name!r} of saga {self.id!r} cannot be resolved as done without an output, for it returns "
-                f"{step.output.name}. Give output=.",
-                saga_id=self.id,
-                step_name=step.name,
-                step_index=self.graph.plan.index[step.name],
-            ) from error
+        return output_of(order, step, self.id, self.execution)
 
-    def _emitted_of(self, output: Stored, order: Order, now: int) -> tuple[Write, ...]:
+    def _emitted_of(self, output: StoredOutput, order: Order, now: int) -> tuple[Write, ...]:
         """The events in an output that somebody told of, as writes."""
         events = [(event, None) for event in output.events]
         writes = event_writes(events, saga_id=self.id, step=order.step or "", recorded_at=now)

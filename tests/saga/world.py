@@ -33,7 +33,7 @@ from allframe import (
 )
 from allframe.events.backend import StoredRow
 from allframe.saga.encoding import decode
-from allframe.saga.monitor import Monitor, Stored, TimelineEntry, head_of
+from allframe.saga.monitor import Monitor, StoredSaga, TimelineEntry, head_of
 from allframe.saga.records import (
     CancelRequested,
     DeadlinePassed,
@@ -405,7 +405,7 @@ def _assert_order(records: list[Record]) -> None:
         assert rolling or getattr(record, "compensates", None) is None, f"{record} undoes before the rollback"
 
 
-def _in_effect(stored: Stored, records: list[Record]) -> set[str]:
+def _in_effect(stored: StoredSaga, records: list[Record]) -> set[str]:
     """The steps that took effect, or may have, and were not undone; told without the fold."""
     nodes = {node.name: node for node in stored.execution.plan.nodes}
     standing: set[str] = set()
