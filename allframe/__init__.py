@@ -38,7 +38,6 @@ from allframe.inject import Inject
 from allframe.saga.builder import SagaDefinition
 from allframe.saga.context import EffectUnknown, Refused, StepContext, Unknown
 from allframe.saga.declare import Saga, compensates, step
-from allframe.saga.execution import SagaStatus
 from allframe.saga.graph import SagaGraph
 from allframe.saga.handle import SagaHandle
 from allframe.saga.monitor import SagaMetadata
@@ -46,6 +45,7 @@ from allframe.saga.orchestrator import SagaOrchestrator
 from allframe.saga.outcome import SagaOutcome
 from allframe.saga.recorded import SagaRecord
 from allframe.saga.retry import Retry
+from allframe.saga.states import SagaStatus
 from allframe.saga.steps import SagaStep
 from allframe.saga.sync import run
 

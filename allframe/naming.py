@@ -8,14 +8,13 @@ again, in the same place, takes its predecessor's place.
 from __future__ import annotations
 
 import gc
-import sys
 import weakref
-from types import FrameType
 from typing import Generic, TypeVar
 
 from allframe.errors import DefinitionError, Problem
+from allframe.source import place_of
 
-__all__ = ["Names", "place_here", "place_of"]
+__all__ = ["Names"]
 
 C = TypeVar("C", bound=type)
 
@@ -75,28 +74,3 @@ class Names(Generic[C]):
 
     def _living(self, name: str, version: int) -> list[C]:
         return [cls for ref in self._classes.get((name, version), ()) if (cls := ref()) is not None]
-
-
-def place_here(module: str) -> str | None:
-    """``path:line`` of the code of ``module`` that runs now, if any does.
-
-    While a class of that module is made, this is its ``class`` statement.
-    """
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the way to it that costs next to nothing
-    while frame is not None and frame.f_globals.get("__name__") != module:
-        frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else None
-
-
-def place_of(cls: type) -> str:
-    """Where ``cls`` is defined, as ``path:line`` so far as that can be known, and its qualified name.
-
-    A class may note its own place, as `place_here` gives it, in ``__allframe_place__``.
-    """
-    place = cls.__dict__.get("__allframe_place__")
-    if place is None:
-        module = sys.modules.get(cls.__module__)
-        place = getattr(module, "__file__", None) or cls.__module__
-        line = cls.__dict__.get("__firstlineno__")  # CPython 3.13 notes it
-        place = f"{place}:{line}" if line else place
-    return f"{place} ({cls.__qualname__})"

@@ -12,7 +12,8 @@ from types import ModuleType
 import pytest
 
 from allframe.errors import DefinitionError
-from allframe.naming import Names, place_here, place_of
+from allframe.naming import Names
+from allframe.source import place_here, place_of
 
 
 class Thing:

@@ -14,13 +14,14 @@ from pydantic_core import to_json
 from allframe import EventStore, SagaMetadata, SagaStatus
 from allframe.cli.exits import Exit, Stop
 from allframe.cli.guard import guarded
-from allframe.cli.options import StoreOption, needed
-from allframe.cli.render import moment, print_json, print_line, print_table, printable, seconds
-from allframe.saga.execution import RUNNING
+from allframe.cli.options import StoreOption, needed, read_only
+from allframe.cli.render import moment, print_json, print_line, print_table, printable
 from allframe.saga.monitor import Monitor
+from allframe.saga.states import RUNNING
 from allframe.saga.timeline import Entry, tell
+from allframe.saga.wording import elapsed
 
-__all__ = ["detail", "list_sagas", "read_only", "show"]
+__all__ = ["detail", "list_sagas", "show"]
 
 T = TypeVar("T")
 
@@ -102,19 +103,6 @@ def _look(url: str, read: Callable[[Monitor], Awaitable[T]]) -> T:
     return anyio.run(open_and_read)
 
 
-def read_only(url: str) -> str:
-    """The URL that opens the same store for reading only.
-
-    Raises:
-        Stop: there is nothing to read.
-    """
-    if url.startswith("memory:"):
-        raise Stop("A memory store ends with its process: there is nothing to look at. Give the URL of a file.")
-    place, _, query = url.partition("?")
-    options = [option for option in query.split("&") if option and not option.startswith("mode=")]
-    return f"{place}?{'&'.join([*options, 'mode=ro'])}"
-
-
 async def _find(monitor: Monitor, status: SagaStatus | None, saga: str | None, limit: int) -> list[SagaMetadata]:
     running: list[SagaMetadata] = []
     if status is None or status in RUNNING:
@@ -176,7 +164,7 @@ def _print_summary(metadata: SagaMetadata, values: dict[str, Any]) -> None:
         ("reason", metadata.reason),
         ("still in effect", ", ".join(metadata.uncompensated)),
         ("started", moment(metadata.started_at)),
-        ("updated", f"{moment(metadata.updated_at)}, {seconds(max(0.0, duration))} later"),
+        ("updated", f"{moment(metadata.updated_at)}, {elapsed(max(0.0, duration))} later"),
     ):
         if value:
             print_line(f"  {name:<16}{_indented(str(value))}")
@@ -197,6 +185,6 @@ def _entry_row(entry: Entry) -> tuple[object, ...]:
     then = [f"run {step}" for step in entry.starts]
     then += [f"undo {entry.compensates}"] if entry.compensates else []
     if entry.next_at is not None:
-        then.append(f"in {seconds(max(0.0, (entry.next_at - entry.at).total_seconds()))}")
-    took = "" if entry.seconds is None else seconds(entry.seconds)
+        then.append(f"in {elapsed(max(0.0, (entry.next_at - entry.at).total_seconds()))}")
+    took = "" if entry.seconds is None else elapsed(entry.seconds)
     return (moment(entry.at), entry.event, entry.step, entry.attempt or "", took, entry.detail, " ".join(then))

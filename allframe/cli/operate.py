@@ -18,15 +18,15 @@ from pydantic_core import from_json
 from allframe import EventStore, SagaMetadata
 from allframe.cli.exits import Exit, Stop
 from allframe.cli.guard import guarded
-from allframe.cli.options import StoreOption, needed
+from allframe.cli.options import StoreOption, needed, read_only
 from allframe.cli.render import print_json, print_line, printable, warn
 from allframe.cli.target import load_module, split
 from allframe.saga.declare import SAGAS
 from allframe.saga.deliver import deliver
-from allframe.saga.execution import RUNNING, TERMINAL
 from allframe.saga.forecast import Receipt
 from allframe.saga.monitor import Monitor
-from allframe.saga.orders import Order, whoami
+from allframe.saga.orders import Order, who
+from allframe.saga.states import RUNNING, TERMINAL
 
 __all__ = ["abandon", "cancel", "resolve", "retry", "skip"]
 
@@ -71,7 +71,7 @@ def cancel(
     json: JsonOption = False,
 ) -> Exit:
     """Have a saga undone: what runs is cut, and what was done is rolled back."""
-    order = _order(lambda: Order("cancel", reason, _who(actor), expect_revision))
+    order = _order(lambda: Order("cancel", reason, who(actor), expect_revision))
     return _carry_out(needed(store), id, order, wait, json)
 
 
@@ -86,7 +86,7 @@ def retry(
     json: JsonOption = False,
 ) -> Exit:
     """Try again, with fresh attempts, what a failed or blocked saga is stuck on."""
-    order = _order(lambda: Order("retry", reason, _who(actor), expect_revision))
+    order = _order(lambda: Order("retry", reason, who(actor), expect_revision))
     return _carry_out(needed(store), id, order, wait, json)
 
 
@@ -101,7 +101,7 @@ def abandon(
     json: JsonOption = False,
 ) -> Exit:
     """Give a saga up as it stands. Nothing is undone, and nothing more happens to it."""
-    order = _order(lambda: Order("abandon", reason, _who(actor), expect_revision))
+    order = _order(lambda: Order("abandon", reason, who(actor), expect_revision))
     url = needed(store)
     if not yes and sys.stdin.isatty():
         typer.confirm(
@@ -122,7 +122,7 @@ def skip(
     json: JsonOption = False,
 ) -> Exit:
     """Go on without a step: without undoing it in a failed saga, without doing it in a blocked one."""
-    order = _order(lambda: Order("skip", reason, _who(actor), expect_revision, step))
+    order = _order(lambda: Order("skip", reason, who(actor), expect_revision, step))
     return _carry_out(needed(store), id, order, wait, json)
 
 
@@ -158,9 +158,7 @@ def resolve(
         _check_json(data)
     if module is not None:
         load_module(split(module)[0])
-    order = _order(
-        lambda: Order("resolve", reason, _who(actor), expect_revision, step, outcome.value, output_json=data)
-    )
+    order = _order(lambda: Order("resolve", reason, who(actor), expect_revision, step, outcome.value, output_json=data))
     return _carry_out(url, id, order, wait, json)
 
 
@@ -188,9 +186,7 @@ async def _wait(url: str, receipt: Receipt) -> SagaMetadata | None:
     if receipt.pid is None and receipt.status in RUNNING:
         warn("allframe: Nobody runs the store, so there is nothing to wait for.")
         return None
-    place, _, query = url.partition("?")
-    options = [option for option in query.split("&") if option and not option.startswith("mode=")]
-    async with EventStore(f"{place}?{'&'.join([*options, 'mode=ro'])}") as store:
+    async with EventStore(read_only(url)) as store:
         monitor = Monitor(store)
         while True:
             metadata = await monitor.get_saga(receipt.id)
@@ -217,10 +213,6 @@ def _order(make: Callable[[], Order]) -> Order:
         return make()
     except ValueError as error:
         raise Stop(str(error)) from error
-
-
-def _who(actor: str | None) -> str:
-    return whoami() if actor is None else actor
 
 
 def _check_json(data: bytes) -> None:

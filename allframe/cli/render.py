@@ -12,9 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from allframe.saga.timeline import duration as seconds
-
-__all__ = ["clean", "console", "moment", "print_json", "print_line", "print_table", "printable", "seconds", "warn"]
+__all__ = ["clean", "console", "moment", "print_json", "print_line", "print_table", "printable", "warn"]
 
 #: The colours of statuses, where there are colours.
 STYLES = {

@@ -19,10 +19,11 @@ from allframe.cli.logs import LogLevelOption, log_to_stderr
 from allframe.cli.options import StoreOption, needed
 from allframe.cli.progress import progress
 from allframe.cli.provide import Provided, check_provided, find_provider, provided
-from allframe.cli.render import clean, print_json, print_line, print_table, printable, seconds, warn
+from allframe.cli.render import clean, print_json, print_line, print_table, printable, warn
 from allframe.cli.session import Stopwatch, run_session
 from allframe.cli.target import Target, load_target
 from allframe.saga.observe import Observer
+from allframe.saga.wording import elapsed
 
 __all__ = ["run"]
 
@@ -171,7 +172,7 @@ def _summarise(inputs: Inputs, tally: Tally, duration: float, json: bool) -> Non
     parts = [_counted(tally.statuses.elements())] if done else []
     parts += [_count(len(inputs.bad), "unusable line")] if inputs.bad else []
     parts += [f"{len(inputs.lines) - done} not ended"] if done < len(inputs.lines) else []
-    say(printable(f"{_count(done, 'saga')} in {seconds(duration)}: {', '.join(parts) or 'none'}."))
+    say(printable(f"{_count(done, 'saga')} in {elapsed(duration)}: {', '.join(parts) or 'none'}."))
 
 
 def _counted(statuses: Iterable[str]) -> str:

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from allframe import EventStore, RecordedEvent, SagaStatus
-from allframe.saga.execution import RUNNING
-from allframe.saga.records import Record, decode, saga_stream
+from allframe.saga.encoding import decode
+from allframe.saga.records import Record
+from allframe.saga.states import RUNNING
+from allframe.saga.streams import SAGA_PREFIX, saga_id_of
 
 __all__ = ["Tail", "Told"]
 
-_PREFIX: Final = saga_stream("")
 #: How a saga comes to rest, by the record that says so.
 _ENDINGS: Final = {f"$saga.{status}": status for status in SagaStatus if status not in RUNNING}
 
@@ -48,7 +49,7 @@ class Tail:
         rows = [recorded async for recorded in self._store.read_all(after=self._after, system=True)]
         self._after = rows[-1].position if rows else self._after
         return [
-            Told(row.stream.removeprefix(_PREFIX), row)
+            Told(saga_id_of(row.stream), row)
             for row in rows
-            if row.stream.startswith(_PREFIX) and row.type.startswith("$saga.")
+            if row.stream.startswith(SAGA_PREFIX) and row.type.startswith("$saga.")
         ]

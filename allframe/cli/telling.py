@@ -8,11 +8,12 @@ from enum import IntEnum
 from typing import Protocol
 
 from allframe.cli.look import detail
-from allframe.cli.render import clean, print_json, print_line, seconds
+from allframe.cli.render import clean, print_json, print_line
 from allframe.cli.tail import Told
-from allframe.saga.execution import SagaStatus
 from allframe.saga.monitor import Monitor
+from allframe.saga.states import SagaStatus
 from allframe.saga.timeline import Entry, tell
+from allframe.saga.wording import elapsed
 
 __all__ = ["Level", "Stopped", "Telling", "telling"]
 
@@ -92,7 +93,7 @@ class _Text:
     def stopped(self, how: Stopped) -> None:
         head = "Nothing runs any more, after" if how.by == "idle" else f"Stopped by {_BY.get(how.by, how.by)} after"
         rest = f" Unfinished: {_counted(how.unfinished)}; the next start goes on." if how.unfinished else ""
-        print_line(clean(f"{head} {seconds(how.seconds)}. Ended: {_counted(how.ended)}.{rest}"))
+        print_line(clean(f"{head} {elapsed(how.seconds)}. Ended: {_counted(how.ended)}.{rest}"))
         if how.cut:
             more = f" and {len(how.cut) - NAMED} more" if len(how.cut) > NAMED else ""
             print_line(clean(f"Cut in the middle of a step: {', '.join(how.cut[:NAMED])}{more}."))

@@ -12,12 +12,11 @@ import typer
 from allframe import EventStore, SagaRecord, SagaStatus
 from allframe.cli.exits import Exit, Stop
 from allframe.cli.guard import guarded
-from allframe.cli.look import read_only
-from allframe.cli.options import StoreOption, needed
+from allframe.cli.options import StoreOption, needed, read_only
 from allframe.cli.render import moment, print_json, print_line
-from allframe.saga.execution import RUNNING
 from allframe.saga.logs import line_of
 from allframe.saga.monitor import Monitor
+from allframe.saga.states import RUNNING
 from allframe.saga.timeline import Entry, Teller
 
 __all__ = ["watch"]

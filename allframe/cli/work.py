@@ -25,9 +25,10 @@ from allframe.cli.target import load_module, sagas_of, split
 from allframe.cli.telling import Level, Stopped, Telling, telling
 from allframe.errors import StoreUnavailable
 from allframe.events.backend import HeadQuery
-from allframe.saga.execution import RUNNING, SagaStatus
-from allframe.saga.monitor import CATEGORY, Monitor
+from allframe.saga.monitor import Monitor
 from allframe.saga.records import BlockedKind
+from allframe.saga.states import RUNNING, SagaStatus
+from allframe.saga.streams import CATEGORY
 
 __all__ = ["work"]
 
@@ -105,9 +106,7 @@ class _Service:
     async def opened(self, store: EventStore) -> None:
         backend = store.opened()
         self._tail, self._monitor = Tail(store, await backend.last_position()), Monitor(store)
-        mendable = HeadQuery(
-            CATEGORY, statuses=(SagaStatus.BLOCKED,), blocked=(BlockedKind.CODE, BlockedKind.DEPENDENCY)
-        )
+        mendable = HeadQuery(CATEGORY, statuses=(SagaStatus.BLOCKED,), blocked=BlockedKind.MENDABLE)
         recovering = await _unfinished(store) | _some(SagaStatus.BLOCKED, await backend.count_heads(mendable))
         attention = await backend.count_heads(HeadQuery(CATEGORY, attention=True))
         self._telling.began(backend.url, recovering, attention - recovering.get(SagaStatus.BLOCKED, 0))

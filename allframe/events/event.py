@@ -13,8 +13,9 @@ from pydantic import BaseModel, ConfigDict
 
 from allframe.errors import DefinitionError, PayloadError, Problem, StoreFormatError
 from allframe.masking import hidden_args, may_hold_secrets
-from allframe.naming import Names, place_here, place_of
+from allframe.naming import Names
 from allframe.payload import Payload
+from allframe.source import place_here, place_of
 
 __all__ = ["Event", "RecordedEvent", "decode", "event_payload", "is_stream_name", "stream_of"]
 

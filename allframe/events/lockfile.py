@@ -10,12 +10,12 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import sys
 import time
 import weakref
 from datetime import UTC, datetime
 
 from allframe.errors import StoreInUse, StoreUnavailable
+from allframe.source import place_of_caller
 
 __all__ = ["LockFile", "caller"]
 
@@ -155,14 +155,7 @@ def _now() -> str:
 
 def caller() -> str:
     """The place in the program, ``file:line``, that called into allframe."""
-    frame = sys._getframe(1)  # noqa: SLF001 - the way to it that costs nothing when nobody asks
-    while frame.f_back is not None and _is_plumbing(frame.f_globals.get("__name__", "")):
-        frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
-
-
-def _is_plumbing(module: str) -> bool:
-    return module == "contextlib" or module == "allframe" or module.startswith("allframe.")
+    return place_of_caller("allframe", "contextlib")
 
 
 def _in_forked_child() -> None:

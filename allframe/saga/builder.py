@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import re
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, final
@@ -12,11 +11,13 @@ from typing import Any, final
 from allframe.clock import SystemClock
 from allframe.errors import DefinitionError, Problem, SagaIdInvalid
 from allframe.saga.building import Place, graph_of, input_of
-from allframe.saga.execution import Execution, SagaStatus
+from allframe.saga.execution import Execution
 from allframe.saga.graph import SagaGraph
 from allframe.saga.monitor import SagaMetadata, metadata_of
 from allframe.saga.rules import NAME_RULE, is_name
+from allframe.saga.states import SagaStatus
 from allframe.saga.steps import SagaStep
+from allframe.source import place_of_caller
 
 __all__ = ["SagaDefinition"]
 
@@ -45,7 +46,7 @@ class SagaDefinition:
 
     def __init__(self, id: str, *, name: str | None = None) -> None:  # noqa: A002 - the word of the whole API
         self._id, self._name = id, "SagaDefinition" if name is None else name
-        self._where = _caller()
+        self._where = place_of_caller("allframe.saga")
         if not is_name(self._name):
             problem = Problem("AF119", f"Its name is {name!r}. {NAME_RULE}", self._where)
             raise DefinitionError(f"Saga {id!r}", [problem])
@@ -91,7 +92,12 @@ class SagaDefinition:
             raise TypeError(f"add_step() takes a SagaStep, found {given!r}.{hint}")
         called = _snake(type(step).step_name) if name is None else name
         earlier = (after,) if isinstance(after, str) else None if after is None else tuple(after)
-        place = Place(called, type(step), self._ends if earlier is None else self._waits_for(earlier), _caller())
+        place = Place(
+            called,
+            type(step),
+            self._ends if earlier is None else self._waits_for(earlier),
+            place_of_caller("allframe.saga"),
+        )
         self._check(place, earlier or ())
         ends = (*(end for end in self._ends if end not in place.after), called)
         more = copy.copy(self)
@@ -219,9 +225,3 @@ _NEXT_WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 def _snake(name: str) -> str:
     """``DebitStep`` as ``debit_step``."""
     return _NEXT_WORD.sub("_", name).lower()
-
-
-def _caller() -> str:
-    """``path:line`` of whoever called the method that calls this."""
-    frame = sys._getframe(2)  # noqa: SLF001 - the way to it that costs next to nothing
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"

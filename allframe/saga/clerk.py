@@ -10,14 +10,18 @@ from __future__ import annotations
 import dataclasses
 
 from allframe.errors import OperationRefused
-from allframe.events.backend import Commit, EventStoreBackend, Row, Write, new_id
-from allframe.saga.execution import Execution, SagaStatus
+from allframe.events.backend import Commit, EventStoreBackend, Write
+from allframe.saga.encoding import row_of
+from allframe.saga.execution import Execution
 from allframe.saga.forecast import Receipt, receipt_of
-from allframe.saga.monitor import Monitor, Stored, head_of
-from allframe.saga.orders import PARTICIPLES, Moved, Order, check, needs_output, record_of
-from allframe.saga.outputs import Stored as StoredOutput
-from allframe.saga.records import SCHEMA_VERSION, Record, SagaBlocked, encode, saga_stream
+from allframe.saga.monitor import Monitor, StoredSaga, head_of
+from allframe.saga.ordered import record_of
+from allframe.saga.orders import PARTICIPLES, Moved, Order, check, needs_output
+from allframe.saga.outputs import StoredOutput
+from allframe.saga.records import Record, SagaBlocked
 from allframe.saga.running import digest_of
+from allframe.saga.states import SagaStatus
+from allframe.saga.streams import saga_stream
 
 __all__ = ["block", "prepare", "refused_for"]
 
@@ -27,7 +31,7 @@ TOLD = 8
 
 def prepare(
     saga_id: str,
-    stored: Stored,
+    stored: StoredSaga,
     order: Order,
     now: int,
     output: StoredOutput | None = None,
@@ -67,9 +71,9 @@ def _check_output(order: Order, saga_id: str, execution: Execution, output: Stor
             )
 
 
-def _commit(saga_id: str, stored: Stored, records: list[Record], version: int, now: int) -> Commit:
+def _commit(saga_id: str, stored: StoredSaga, records: list[Record], version: int, now: int) -> Commit:
     stream = saga_stream(saga_id)
-    rows = tuple(Row(new_id(), record.type, SCHEMA_VERSION, encode(record), now) for record in records)
+    rows = tuple(row_of(record, now) for record in records)
     head = head_of(stream, stored.execution, digest_of(stored.started.input))
     return Commit((Write(stream, rows, version),), head)
 
@@ -81,7 +85,6 @@ async def block(backend: EventStoreBackend, saga_id: str, blocked: SagaBlocked, 
     rows = await backend.read_stream(stream)
     if head is None or (head.status == SagaStatus.BLOCKED and head.epoch == blocked.epoch):
         return None
-    row = Row(new_id(), SagaBlocked.type, SCHEMA_VERSION, encode(blocked), now)
     changed = dataclasses.replace(
         head,
         status=SagaStatus.BLOCKED.value,
@@ -90,7 +93,7 @@ async def block(backend: EventStoreBackend, saga_id: str, blocked: SagaBlocked, 
         epoch=blocked.epoch,
         attention=True,
     )
-    return Commit((Write(stream, (row,), len(rows)),), changed)
+    return Commit((Write(stream, (row_of(blocked, now),), len(rows)),), changed)
 
 
 async def refused_for(moved: Moved, monitor: Monitor, saga_id: str, order: Order) -> OperationRefused:

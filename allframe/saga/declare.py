@@ -19,7 +19,7 @@ from pydantic._internal._model_construction import ModelMetaclass
 
 from allframe.errors import DefinitionError, Problem
 from allframe.masking import hidden_args, may_hold_secrets
-from allframe.naming import Names, place_here, place_of
+from allframe.naming import Names
 from allframe.saga.compiling import check, compile_graph
 from allframe.saga.definition import Definition, fields_of
 from allframe.saga.graph import SagaGraph
@@ -36,6 +36,7 @@ from allframe.saga.marks import (
     place_of_function,
 )
 from allframe.saga.retry import Retry
+from allframe.source import place_here, place_in, place_of
 
 __all__ = ["SAGAS", "Saga", "compensates", "step"]
 
@@ -197,7 +198,7 @@ class _Body(_PydanticBody):  # type: ignore[misc]
         """Where ``name`` gets its value: the function's own place if it is written here."""
         code = code_of(value)
         written_here = code is not None and code.co_qualname == f"{self.get('__qualname__')}.{name}"
-        return (written_here and place_of_function(value)) or f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        return (written_here and place_of_function(value)) or place_in(frame)
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(Field, PrivateAttr))

@@ -29,7 +29,6 @@ from pydantic._internal._generics import replace_types
 from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 
 from allframe.errors import Problem
-from allframe.naming import place_of
 from allframe.saga.annotations import MISSING
 from allframe.saga.marks import (
     CompensationMark,
@@ -42,6 +41,7 @@ from allframe.saga.marks import (
     place_of_function,
 )
 from allframe.saga.ordering import Order, order_of
+from allframe.source import place_of
 
 __all__ = [
     "Declared",

@@ -18,7 +18,6 @@ from allframe.clock import Clock, SystemClock, to_microseconds
 from allframe.errors import (
     OperationRefused,
     OrchestratorClosed,
-    PayloadError,
     SagaNotFound,
     StoreInUse,
     StoreUnavailable,
@@ -29,12 +28,12 @@ from allframe.events.store import EventStore
 from allframe.events.url import MemoryUrl, SqliteUrl, parse_url
 from allframe.saga.asking import Unanswered, ask_owner
 from allframe.saga.clerk import prepare, refused_for
-from allframe.saga.execution import SagaStatus
 from allframe.saga.forecast import Receipt, receipt_of
-from allframe.saga.monitor import Monitor, Stored
+from allframe.saga.monitor import Monitor, StoredSaga
+from allframe.saga.ordered import output_of
 from allframe.saga.orders import PARTICIPLES, Moved, Order
-from allframe.saga.outputs import Stored as StoredOutput
-from allframe.saga.outputs import store_output, told_output
+from allframe.saga.outputs import StoredOutput
+from allframe.saga.states import SagaStatus
 
 __all__ = ["FindSaga", "deliver"]
 
@@ -119,7 +118,7 @@ class _Delivery:
             same = getattr(record, "actor", None) == self._order.actor
             if same and getattr(record, "reason", None) == self._order.reason:
                 name = os.path.basename(self._path)
-                before = SagaStatus.FAILED if stored.execution.rolling else SagaStatus.BLOCKED
+                before = SagaStatus.FAILED if stored.execution.rollback.begun else SagaStatus.BLOCKED
                 return receipt_of(self._order, self._saga_id, stored.execution, True, before, unowned=name)
         return None
 
@@ -139,27 +138,16 @@ class _Delivery:
                 await _commit(store.backend, commit)
             return receipt
 
-    def _output(self, stored: Stored) -> StoredOutput | None:
+    def _output(self, stored: StoredSaga) -> StoredOutput | None:
         """What the step returned, by its class; None if there is no class, or no output."""
-        order, execution = self._order, stored.execution
+        order = self._order
         cls = self._find(stored.started.saga, stored.started.version) if order.outcome == "done" else None
         if cls is None:
             return None
         step = next((step for step in cls.graph.steps if step.name == order.step), None)
         if step is None:
             return None
-        if order.has_output:
-            return told_output(step, order.output, order.output_json)
-        if execution.status is not SagaStatus.BLOCKED:
-            return None
-        try:
-            return store_output(step, None)
-        except PayloadError as error:
-            raise OperationRefused(
-                f"Step {order.step!r} of saga {self._saga_id!r} cannot be resolved as done without an output, for it "
-                f"returns {step.output.name}. Give one.",
-                saga_id=self._saga_id,
-            ) from error
+        return output_of(order, step, self._saga_id, stored.execution)
 
 
 async def _commit(backend: EventStoreBackend, commit: Commit) -> None:
@@ -198,6 +186,6 @@ def _briefly(file: SqliteUrl) -> SqliteBackend:
     return _backend(file, readonly=file.readonly, brief=True)
 
 
-async def _look(file: SqliteUrl, saga_id: str) -> Stored | None:
+async def _look(file: SqliteUrl, saga_id: str) -> StoredSaga | None:
     async with EventStore(_backend(file, readonly=True, brief=False)) as store:
         return await Monitor(store).read(saga_id)

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from allframe.saga.context import UnknownReason
-from allframe.saga.execution import RUNNING, Execution, Phase, SagaStatus
+from allframe.saga.execution import Execution
 from allframe.saga.graph import Plan
 from allframe.saga.orders import Order
 from allframe.saga.records import SagaRecovered, StepCompensated, StepSucceeded, StepUnknown
+from allframe.saga.states import RUNNING, Phase, SagaStatus
 
 __all__ = ["Forecast", "Receipt", "forecast", "receipt_of"]
 

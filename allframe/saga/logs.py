@@ -21,7 +21,8 @@ from allframe.saga.records import (
     StepStillRunning,
     StepUnknown,
 )
-from allframe.saga.timeline import Entry, Teller, duration
+from allframe.saga.timeline import Entry, Teller
+from allframe.saga.wording import elapsed, printable
 
 __all__ = ["line_of", "log_records"]
 
@@ -59,9 +60,10 @@ def line_of(record: SagaRecord, entry: Entry) -> str:
     parts += [f"step={entry.step}"] if entry.step is not None else []
     parts += [f"attempt={entry.attempt}"] if entry.attempt is not None else []
     parts.append(entry.event)
-    parts += [duration(entry.seconds)] if entry.seconds is not None else []
+    parts += [elapsed(entry.seconds)] if entry.seconds is not None else []
     line = " ".join(parts)
-    return _on_one_line(f"{line}: {entry.detail}" if entry.detail else line)
+    # A line that ends would let what is stored pass for a line of its own.
+    return printable(f"{line}: {entry.detail}" if entry.detail else line)
 
 
 def _level(record: SagaRecord, level: int) -> int:
@@ -80,8 +82,3 @@ def _extra(record: SagaRecord, entry: Entry) -> Mapping[str, Any]:
         "saga_ms": None if entry.seconds is None else round(entry.seconds * 1000),
         "saga_position": record.position,
     }
-
-
-def _on_one_line(text: str) -> str:
-    """A line that ends would let what is stored pass for a line of its own."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

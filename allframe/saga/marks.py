@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import functools
 import inspect
-import sys
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from types import CodeType, FrameType
+from types import CodeType
 from typing import Any, Final, Literal, cast
 
 from allframe.saga.retry import Retry
+from allframe.source import place_of_caller
 
 __all__ = [
     "DEFAULT_TIMEOUT",
@@ -92,7 +92,7 @@ class Misplaced:
     def __init__(self, thing: Any, mark: StepMark | CompensationMark, text: str | None = None) -> None:
         self.thing = thing
         self.text = text
-        self.where = _outside()
+        self.where = place_of_caller("allframe.saga")
         setattr(self, MARK, mark)
 
     def __call__(self, *_: Any, **__: Any) -> Misplaced:
@@ -167,11 +167,3 @@ def _inner(value: Any) -> Any:
         case functools.cached_property() | functools.partial() | functools.partialmethod():
             return cast("Callable[..., Any]", value.func)
     return value
-
-
-def _outside() -> str:
-    """``path:line`` of the nearest caller that is not of allframe."""
-    frame: FrameType = sys._getframe(1)  # noqa: SLF001 - the way to it that costs next to nothing
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("allframe.saga."):
-        frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"

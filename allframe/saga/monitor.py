@@ -18,18 +18,18 @@ from allframe.errors import ErrorInfo, SagaNotFound, StoreFormatError
 from allframe.events.backend import EventStoreBackend, Head, HeadQuery, StoredRow
 from allframe.events.store import EventStore
 from allframe.saga.discretion import shown_input, shown_output
-from allframe.saga.execution import RUNNING, Execution, Phase, SagaStatus
+from allframe.saga.encoding import decode
+from allframe.saga.execution import Execution
 from allframe.saga.graph import Plan
 from allframe.saga.observe import watch
 from allframe.saga.outcome import info_of
 from allframe.saga.recorded import SagaRecord
-from allframe.saga.records import Record, SagaStarted, decode, definition_stream, saga_stream
+from allframe.saga.records import Record, SagaStarted
+from allframe.saga.states import RUNNING, Phase, SagaStatus
+from allframe.saga.streams import CATEGORY, definition_stream, saga_id_of, saga_stream
 
-__all__ = ["CATEGORY", "Monitor", "SagaMetadata", "Stored", "TimelineEntry", "head_of", "metadata_of"]
+__all__ = ["Monitor", "SagaMetadata", "StoredSaga", "TimelineEntry", "head_of", "metadata_of"]
 
-#: The category of the heads of sagas.
-CATEGORY: Final = "saga"
-_PREFIX: Final = saga_stream("")
 _ALL: Final = tuple(SagaStatus)
 
 
@@ -74,7 +74,7 @@ class TimelineEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredSaga:
     """A saga as it stands in the store."""
 
     started: SagaStarted
@@ -213,7 +213,7 @@ class Monitor:
         }
         return {"input": shown_input(began, stored.started.input), "outputs": outputs}
 
-    async def read(self, id: str) -> Stored | None:  # noqa: A002
+    async def read(self, id: str) -> StoredSaga | None:  # noqa: A002
         """A saga folded from its records, by the plan that was stored with it; None if there is none.
 
         Raises:
@@ -227,7 +227,7 @@ class Monitor:
         if not isinstance(started, SagaStarted):
             raise StoreFormatError(f"The stream of saga {id!r} begins with {started.type!r}.")
         plan = await self.plan(_definition(records))
-        return Stored(started, _fold(plan, records), records)
+        return StoredSaga(started, _fold(plan, records), records)
 
     async def plan(self, fingerprint: str) -> Plan:
         """The stored structure of a saga.
@@ -255,7 +255,7 @@ class Monitor:
     async def _read_all(self, heads: Iterable[Head]) -> list[SagaMetadata]:
         found = []
         for head in heads:
-            id_ = head.stream.removeprefix(_PREFIX)
+            id_ = saga_id_of(head.stream)
             try:
                 metadata = await self.get_saga(id_)
             except StoreFormatError as error:

@@ -12,8 +12,9 @@ from pydantic_core import from_json
 
 from allframe.events.backend import Commit, EventStoreBackend, StoredRow, Versions
 from allframe.events.follow import Following
-from allframe.saga.recorded import SAGA_PREFIX, SagaRecord, saga_records, to_saga_record
-from allframe.saga.records import SagaStarted, saga_stream
+from allframe.saga.recorded import SagaRecord, saga_records, to_saga_record
+from allframe.saga.records import SagaStarted
+from allframe.saga.streams import SAGA_PREFIX, saga_stream
 
 __all__ = ["Observer", "Observers", "Watches", "watch"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
-from allframe.saga.orders import MISSING, Order, whoami
+from allframe.saga.orders import MISSING, Order, who
 from allframe.saga.records import Outcome
 from allframe.saga.registry import Registry
 
@@ -48,7 +48,7 @@ class Operators(ABC):
             CancelRefused: it has passed its pivot, and only goes forward.
             SagaNotFound, OperationRefused: it is being undone already, or is over.
         """
-        await self._ask(id, Order("cancel", reason, _who(actor), expected_revision))
+        await self._ask(id, Order("cancel", reason, who(actor), expected_revision))
 
     async def retry_failed(
         self,
@@ -64,7 +64,7 @@ class Operators(ABC):
         Raises:
             SagaNotFound, OperationRefused: it is neither, or what it waits for is still not there.
         """
-        await self._ask(id, Order("retry", reason, _who(actor), expected_revision))
+        await self._ask(id, Order("retry", reason, who(actor), expected_revision))
 
     async def abandon(
         self,
@@ -81,7 +81,7 @@ class Operators(ABC):
         Raises:
             SagaNotFound, OperationRefused: it is over.
         """
-        await self._ask(id, Order("abandon", reason, _who(actor), expected_revision))
+        await self._ask(id, Order("abandon", reason, who(actor), expected_revision))
 
     async def skip(
         self,
@@ -100,7 +100,7 @@ class Operators(ABC):
         Raises:
             SagaNotFound, OperationRefused: the step is none of these.
         """
-        await self._ask(id, Order("skip", reason, _who(actor), expected_revision, step))
+        await self._ask(id, Order("skip", reason, who(actor), expected_revision, step))
 
     async def resolve(
         self,
@@ -123,7 +123,7 @@ class Operators(ABC):
             SagaNotFound, OperationRefused: the step is none of these, or needs an output that is not given.
             PayloadError: the output is not what the step returns.
         """
-        order = Order("resolve", reason, _who(actor), expected_revision, step, outcome, output)
+        order = Order("resolve", reason, who(actor), expected_revision, step, outcome, output)
         await self._ask(id, order)
 
     async def _ask(self, saga_id: str, order: Order) -> None:
@@ -132,7 +132,3 @@ class Operators(ABC):
     @abstractmethod
     def _open(self, *, leaving_too: bool = False) -> Registry:
         """What it has while it is entered."""
-
-
-def _who(actor: str | None) -> str:
-    return whoami() if actor is None else actor

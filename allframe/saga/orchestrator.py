@@ -29,7 +29,6 @@ from allframe.saga.catalog import Catalog
 from allframe.saga.context import StepContext
 from allframe.saga.declare import Saga
 from allframe.saga.engine import Rehearsal
-from allframe.saga.execution import TERMINAL, SagaStatus
 from allframe.saga.graph import SagaGraph
 from allframe.saga.handle import Entry, SagaHandle
 from allframe.saga.monitor import Monitor, SagaMetadata
@@ -39,6 +38,7 @@ from allframe.saga.outcome import SagaOutcome, error_of, info_of
 from allframe.saga.recorded import SagaRecord
 from allframe.saga.recovery import CannotLoad, events_of, restore
 from allframe.saga.registry import Registry
+from allframe.saga.states import TERMINAL, SagaStatus
 from allframe.saga.steps import SagaStep
 
 __all__ = ["SagaOrchestrator"]
@@ -366,7 +366,7 @@ class SagaOrchestrator(Operators):
             failure = error_of(saga_id, stored.started.saga, stored.execution, live)
             return SagaOutcome(saga_id, stored.execution.status, {}, None, [], info_of(stored.execution), (), failure)
         running.events, running.error = events, live
-        return registry.outcome_of(running)
+        return running.outcome()
 
 
 def _check_id(saga_id: str) -> None:

@@ -1,4 +1,4 @@
-"""`Order`: what somebody asks of a saga, whether it may be, and the record that it becomes. Pure: no clock, no I/O.
+"""`Order`: what somebody asks of a saga, and whether it may be. Pure: no clock, no I/O.
 
 =========  ====================================================  ====================================
 verb       asks for                                              record
@@ -10,33 +10,26 @@ skip       count a step as undone, or as done                    `StepSkipped`
 resolve    a step did, or did not, take effect                   `StepResolved`
 =========  ====================================================  ====================================
 
-`check` looks at where the saga stands, and `record_of` makes the record; what follows from it is decided where everything
-is, in `Execution.next_moves`. An order that names the revision that somebody saw is refused at any other: so a decision
-is applied once, and to what it was made for.
+`check` looks at where the saga stands. The record is made in `allframe.saga.ordered`, and what follows from it is decided
+where everything is, in `Execution.next_moves`. An order that names the revision that somebody saw is refused at any other:
+so a decision is applied once, and to what it was made for.
 """
 
 from __future__ import annotations
 
 import getpass
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, Literal, TypeAlias
 
 from allframe.errors import CancelRefused, OperationRefused
-from allframe.saga.execution import RUNNING, TERMINAL, Execution, Phase, SagaStatus, Undo
-from allframe.saga.outputs import Stored
+from allframe.saga.execution import Execution
 from allframe.saga.records import (
     BlockedKind,
-    CancelRequested,
     Outcome,
-    Record,
-    RetryRequested,
-    SagaAbandoned,
-    StepResolved,
-    StepSkipped,
 )
+from allframe.saga.states import RUNNING, TERMINAL, Phase, SagaStatus, Undo
 
 __all__ = [
     "MISSING",
@@ -47,8 +40,7 @@ __all__ = [
     "Verb",
     "check",
     "needs_output",
-    "record_of",
-    "whoami",
+    "who",
 ]
 
 Verb: TypeAlias = Literal["cancel", "retry", "abandon", "skip", "resolve"]
@@ -123,8 +115,10 @@ class Order:
         return self.output is not MISSING or self.output_json is not None
 
 
-def whoami() -> str:
-    """Who asks, if nobody says: the account that this process runs under."""
+def who(actor: str | None = None) -> str:
+    """Who asks: ``actor``, or, if nobody says, the account that this process runs under."""
+    if actor is not None:
+        return actor
     try:
         return f"{getpass.getuser()} (pid {os.getpid()})"
     except (OSError, KeyError):
@@ -168,7 +162,10 @@ def _check_cancel(saga_id: str, execution: Execution) -> bool:
         return False
     if execution.expired is not None and execution.turning_back and execution.status in RUNNING:
         raise _refused(saga_id, execution, "its timeout has passed, and it is being undone already")
-    if execution.status not in (SagaStatus.NOT_STARTED, SagaStatus.EXECUTING, SagaStatus.BLOCKED) or execution.rolling:
+    if (
+        execution.status not in (SagaStatus.NOT_STARTED, SagaStatus.EXECUTING, SagaStatus.BLOCKED)
+        or execution.rollback.begun
+    ):
         raise _refused(saga_id, execution, "only one that has not begun its rollback can be cancelled")
     pivot = execution.plan.pivot
     if execution.committed and pivot is not None:
@@ -269,7 +266,7 @@ def _why_not_exhausted(step: int, execution: Execution) -> str:
     if state.undo is Undo.SKIPPED:
         return "it was skipped already"
     if name in execution.uncompensated:
-        stuck = ", ".join(repr(execution.plan.nodes[other].name) for other in execution.exhausted)
+        stuck = ", ".join(repr(execution.plan.nodes[other].name) for other in execution.rollback.exhausted)
         return f"its compensation was not tried yet: it comes after that of {stuck}"
     return "there is nothing of it to undo"
 
@@ -315,7 +312,7 @@ def _possible(execution: Execution) -> str:
     name = [node.name for node in execution.plan.nodes]
     found: list[str] = []
     forward = execution.status in (SagaStatus.NOT_STARTED, SagaStatus.EXECUTING, SagaStatus.BLOCKED)
-    if forward and not execution.rolling and not execution.committed and execution.cancel is None:
+    if forward and not execution.rollback.begun and not execution.committed and execution.cancel is None:
         found.append("cancel")
     if execution.status in (SagaStatus.FAILED, SagaStatus.BLOCKED):
         if execution.blocked is None or execution.blocked.kind != BlockedKind.OUTPUT:
@@ -329,35 +326,3 @@ def _possible(execution: Execution) -> str:
 def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-# --- what it becomes -------------------------------------------------------------------------------------------------
-
-
-def record_of(order: Order, execution: Execution, output: Stored | None = None) -> Record:
-    """The record of an order that `check` let pass. ``output``: what the step returned, in its stored form."""
-    said: dict[str, Any] = {
-        "reason": order.reason,
-        "actor": order.actor,
-        "expected_revision": order.expected_revision,
-    }
-    match order.verb:
-        case "cancel":
-            return CancelRequested(**said)
-        case "retry":
-            return RetryRequested(**said)
-        case "skip":
-            return StepSkipped(step=order.step or "", **said)
-        case "resolve":
-            assert order.outcome is not None
-            told: dict[str, Any] = (
-                {"output": output.data, "form": output.form, "emitted": len(output.events)} if output else {}
-            )
-            return StepResolved(step=order.step or "", outcome=order.outcome, **said, **told)
-        case "abandon":
-            done, perhaps = execution.standing()
-            return SagaAbandoned(in_effect=_names(done, execution), uncertain=_names(perhaps, execution), **said)
-
-
-def _names(steps: Sequence[int], execution: Execution) -> tuple[str, ...]:
-    return tuple(execution.plan.nodes[step].name for step in steps)

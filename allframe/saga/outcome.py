@@ -22,8 +22,9 @@ from allframe.errors import (
 )
 from allframe.events.event import Event
 from allframe.masking import shown
-from allframe.saga.execution import Cause, CauseKind, Execution, Phase, SagaStatus, Undo
+from allframe.saga.execution import Execution
 from allframe.saga.records import StepResolved
+from allframe.saga.states import Cause, CauseKind, Phase, SagaStatus, Undo
 
 __all__ = ["SagaOutcome", "error_of", "info_of"]
 

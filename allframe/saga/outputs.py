@@ -21,11 +21,11 @@ from allframe.payload import check_size
 from allframe.saga.graph import Step
 from allframe.saga.records import Form
 
-__all__ = ["Stored", "event_writes", "load_output", "store_output", "told_output"]
+__all__ = ["StoredOutput", "event_writes", "load_output", "store_output", "told_output"]
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredOutput:
     """An output in its stored form."""
 
     data: bytes
@@ -36,10 +36,10 @@ class Stored:
     events: tuple[Event, ...] = ()
 
 
-_NONE = Stored(b"null", "value", None)
+_NONE = StoredOutput(b"null", "value", None)
 
 
-def store_output(step: Step, value: Any) -> Stored:
+def store_output(step: Step, value: Any) -> StoredOutput:
     """Make the round trip with what ``step`` returned.
 
     Raises:
@@ -57,19 +57,19 @@ def store_output(step: Step, value: Any) -> Stored:
     if isinstance(value, Event):
         _check_type(step, value, what)
         data, loaded = _store_event(value)
-        return Stored(data, "event", loaded, (loaded,))
+        return StoredOutput(data, "event", loaded, (loaded,))
     if isinstance(value, list) and value and all(isinstance(item, Event) for item in value):
         _check_type(step, value, what)
         stored = [_store_event(item) for item in value]
         data = b"[" + b",".join(data for data, _ in stored) + b"]"
         check_size(data, what)
         events = [loaded for _, loaded in stored]
-        return Stored(data, "events", events, tuple(events))
+        return StoredOutput(data, "events", events, tuple(events))
     data, loaded = step.output.store(value, what)
-    return Stored(data, "value", loaded)
+    return StoredOutput(data, "value", loaded)
 
 
-def told_output(step: Step, value: Any, json: bytes | None) -> Stored:
+def told_output(step: Step, value: Any, json: bytes | None) -> StoredOutput:
     """What a person says that ``step`` returned: ``value``, or the one that ``json`` holds.
 
     Raises:

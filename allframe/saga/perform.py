@@ -19,9 +19,9 @@ import anyio
 
 from allframe.clock import waiting_for_thread
 from allframe.errors import ErrorInfo
-from allframe.saga.context import EffectUnknown, Refused
+from allframe.saga.context import Refused
 from allframe.saga.graph import Parameter
-from allframe.saga.silence import is_silence
+from allframe.saga.silence import is_loud, is_silence
 from allframe.saga.threads import Job, Threads
 
 __all__ = [
@@ -176,7 +176,7 @@ def is_unknown(
     """Whether an attempt that raised ``error``, on its own, may have taken effect. The options are those of `is_silence`."""
     if is_refusal(error):
         return False
-    if any(_is_loud_silence(member) for member in _members(error)):
+    if any(is_loud(member) for member in _members(error)):
         return True
     return is_silence(error, unknown_on=unknown_on, known_on=known_on)
 
@@ -185,10 +185,6 @@ def is_refusal(error: BaseException) -> bool:
     """Whether it says ``Refused`` and nothing else, also from out of a task group."""
     leaves = [member for member in _members(error) if not isinstance(member, BaseExceptionGroup)]
     return all(isinstance(leaf, Refused) for leaf in leaves)
-
-
-def _is_loud_silence(error: BaseException) -> bool:
-    return isinstance(error, EffectUnknown | MemoryError | RecursionError) or not isinstance(error, Exception)
 
 
 def _members(error: BaseException) -> Iterator[BaseException]:

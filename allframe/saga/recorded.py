@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
 
 from allframe.clock import from_microseconds
 from allframe.errors import ErrorInfo, StoreFormatError
 from allframe.events.backend import Commit, Row, StoredRow
 from allframe.events.event import Event, RecordedEvent
-from allframe.saga.records import Record, decode, saga_stream
+from allframe.saga.encoding import decode
+from allframe.saga.records import Record
+from allframe.saga.streams import SAGA_PREFIX, saga_id_of
 
-__all__ = ["SAGA_PREFIX", "SagaRecord", "saga_records", "to_saga_record"]
-
-#: What the streams of sagas begin with.
-SAGA_PREFIX: Final = saga_stream("")
+__all__ = ["SagaRecord", "saga_records", "to_saga_record"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ class SagaRecord(RecordedEvent):
 
     @property
     def saga_id(self) -> str:
-        return self.stream.removeprefix(SAGA_PREFIX)
+        return saga_id_of(self.stream)
 
     @property
     def kind(self) -> str:

@@ -5,21 +5,16 @@ A saga's stream ``$saga/<id>`` holds these records and nothing else; where it st
 ``compensates`` the step being undone, whose next attempt begins once the record is safe. The intent is durable before
 the effect, without a commit of its own.
 
-The stored form is final: a field may be added with a default, none may change its meaning. Times are microseconds since
+What is stored is final: a field may be added with a default, none may change its meaning. Times are microseconds since
 1970, UTC. Steps are named by their stored names, and an ``attempt`` counts from 1.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field
-from functools import cache
-from typing import Any, ClassVar, Final, Literal, TypeAlias
+from typing import ClassVar, Final, Literal, TypeAlias
 
-from pydantic import ConfigDict, TypeAdapter
-from pydantic_core import PydanticSerializationError, to_json
-
-from allframe.errors import ErrorInfo, StoreFormatError
+from allframe.errors import ErrorInfo
 from allframe.saga.context import UnknownReason
 
 __all__ = [
@@ -50,18 +45,12 @@ __all__ = [
     "StepSkipped",
     "StepSucceeded",
     "StepUnknown",
-    "decode",
-    "definition_stream",
-    "encode",
-    "saga_stream",
 ]
 
 #: How an output is stored.
 Form: TypeAlias = Literal["value", "event", "events"]
 #: What somebody found out of a step.
 Outcome: TypeAlias = Literal["done", "not_done"]
-#: The version of the stored form of every record.
-SCHEMA_VERSION: Final = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -376,88 +365,3 @@ Record: TypeAlias = (
     | SagaBlocked
     | SagaAbandoned
 )
-
-_CLASSES: Final[dict[str, type[Any]]] = {cls.type: cls for cls in Record.__args__}
-#: Fields that are JSON already: they stand in the record as they are.
-_RAW: Final = {SagaStarted: "input", StepSucceeded: "output", StepResolved: "output"}
-#: In place of such a field that is not there: null is a value.
-_ABSENT: Final = object()
-
-
-@cache
-def _defaults(type_name: str) -> tuple[tuple[str, Any], ...]:
-    cls = _CLASSES[type_name]
-    return tuple((field.name, field.default) for field in dataclasses.fields(cls) if field.name != _RAW.get(cls))
-
-
-@cache
-def _adapter(type_name: str) -> TypeAdapter[Any]:
-    cls = _CLASSES[type_name]
-    content: dict[str, Any] = {"__annotations__": {_RAW[cls]: Any} if cls in _RAW else {}}
-    if cls is StepResolved:
-        content[_RAW[cls]] = _ABSENT
-    base = type(cls.__name__, (cls,), content)
-    strict: Any = dataclasses.dataclass(frozen=True, kw_only=True)(base)
-    # A field that we do not know would change the meaning of those that we do.
-    strict.__pydantic_config__ = ConfigDict(extra="forbid")
-    return TypeAdapter(strict)
-
-
-def encode(record: Record) -> bytes:
-    """The JSON of a record. Fields that have their default are left out; what is no Unicode is spelled ``\\udc80``."""
-    cls = type(record)
-    content = {name: value for name, default in _defaults(cls.type) if (value := getattr(record, name)) != default}
-    try:
-        data = to_json(content, exclude_none=True)
-    except PydanticSerializationError:  # a lone surrogate, from bytes of a command line, say
-        data = to_json({name: _unicode(value) for name, value in content.items()}, exclude_none=True)
-    raw = _RAW.get(cls)
-    if raw is None or getattr(record, raw) is None:
-        return data
-    separator = b"," if content else b""
-    return b'%s%s"%s":%s}' % (data[:-1], separator, raw.encode(), getattr(record, raw))
-
-
-def _unicode(value: Any) -> Any:
-    match value:
-        case str():
-            return value.encode("utf-8", "backslashreplace").decode()
-        case tuple():
-            return tuple(map(_unicode, value))
-        case ErrorInfo():
-            return ErrorInfo(_unicode(value.type), _unicode(value.message), _unicode(value.traceback))
-        case _:
-            return value
-
-
-def decode(type_name: str, schema_version: int, data: bytes) -> Record:
-    """The record that was stored.
-
-    Raises:
-        StoreFormatError: if a newer allframe wrote it, or it is damaged.
-    """
-    cls = _CLASSES.get(type_name)
-    if cls is None or schema_version != SCHEMA_VERSION:
-        raise StoreFormatError(
-            f"The store holds a saga record {type_name!r} of version {schema_version}, which this allframe does not know. "
-            "A newer one wrote it: run that."
-        )
-    try:
-        checked = _adapter(type_name).validate_json(data, strict=True)
-        values = {field.name: getattr(checked, field.name) for field in dataclasses.fields(cls)}
-        if raw := _RAW.get(cls):
-            values[raw] = None if values[raw] is _ABSENT else to_json(values[raw])
-        record: Record = cls(**values)
-        return record
-    except ValueError as error:
-        raise StoreFormatError(f"A stored saga record {type_name!r} cannot be read: {error}") from error
-
-
-def saga_stream(saga_id: str) -> str:
-    """The stream that holds the records of a saga."""
-    return f"$saga/{saga_id}"
-
-
-def definition_stream(fingerprint: str) -> str:
-    """The stream that holds the graph with this fingerprint."""
-    return f"$definition/{fingerprint}"

@@ -16,12 +16,13 @@ from allframe.events.event import Event
 from allframe.events.store import to_recorded
 from allframe.saga.building import graph_of, places_of
 from allframe.saga.engine import Engine
-from allframe.saga.execution import Execution, Phase
+from allframe.saga.execution import Execution
 from allframe.saga.graph import SagaGraph
-from allframe.saga.monitor import Monitor, Stored
+from allframe.saga.monitor import Monitor, StoredSaga
 from allframe.saga.outputs import load_output
 from allframe.saga.records import BlockedKind
 from allframe.saga.running import RunningSaga, digest_of
+from allframe.saga.states import Phase
 
 __all__ = ["CannotLoad", "FindClass", "differences", "events_of", "load", "restore"]
 
@@ -100,7 +101,7 @@ async def events_of(monitor: Monitor, backend: EventStoreBackend, saga_id: str) 
     return found
 
 
-def _graph_of(stored: Stored, find: FindClass) -> SagaGraph:
+def _graph_of(stored: StoredSaga, find: FindClass) -> SagaGraph:
     name, version = stored.started.saga, stored.started.version
     try:
         cls = find(name, version)
@@ -116,7 +117,7 @@ def _graph_of(stored: Stored, find: FindClass) -> SagaGraph:
     return graph
 
 
-def _built_graph_of(stored: Stored, find_step: FindClass) -> SagaGraph:
+def _built_graph_of(stored: StoredSaga, find_step: FindClass) -> SagaGraph:
     """The graph of a saga whose steps are part of its input."""
     try:
         return graph_of(stored.started.saga, places_of(stored.started.input, find_step))
@@ -124,7 +125,7 @@ def _built_graph_of(stored: Stored, find_step: FindClass) -> SagaGraph:
         raise CannotLoad(BlockedKind.CODE, str(error)) from error
 
 
-async def _fit(monitor: Monitor, stored: Stored, graph: SagaGraph) -> tuple[Execution, str]:
+async def _fit(monitor: Monitor, stored: StoredSaga, graph: SagaGraph) -> tuple[Execution, str]:
     """The execution by today's graph.
 
     Raises:
@@ -165,7 +166,7 @@ def _contradictions(today: Execution, before: Execution, graph: SagaGraph) -> li
     return found
 
 
-def _input_of(stored: Stored, graph: SagaGraph) -> Any:
+def _input_of(stored: StoredSaga, graph: SagaGraph) -> Any:
     try:
         return graph.model.load(stored.started.input, "Its stored input")
     except Exception as error:  # a validator of the user's may raise anything

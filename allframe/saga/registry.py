@@ -24,22 +24,19 @@ from allframe.saga.catalog import Catalog
 from allframe.saga.clerk import block
 from allframe.saga.control import Control
 from allframe.saga.engine import Rehearsal, persist
-from allframe.saga.execution import RUNNING, TERMINAL, Execution, Move, SagaStatus
+from allframe.saga.execution import Execution
 from allframe.saga.graph import SagaGraph
 from allframe.saga.handle import Entry
 from allframe.saga.idleness import Idleness
 from allframe.saga.keeper import Keeper
-from allframe.saga.monitor import CATEGORY, Monitor, Stored
+from allframe.saga.monitor import Monitor, StoredSaga
 from allframe.saga.observe import Observers
-from allframe.saga.orders import Order, whoami
-from allframe.saga.outcome import SagaOutcome, error_of, info_of
-from allframe.saga.records import (
-    BlockedKind,
-    SagaBlocked,
-    SagaRecovered,
-)
+from allframe.saga.orders import Order, who
+from allframe.saga.records import BlockedKind, SagaBlocked, SagaRecovered
 from allframe.saga.recovery import CannotLoad, load
 from allframe.saga.running import RunningSaga, digest_of, started_by
+from allframe.saga.states import RUNNING, TERMINAL, Move, SagaStatus
+from allframe.saga.streams import CATEGORY, saga_id_of
 from allframe.saga.threads import Threads
 from allframe.saga.timers import Timers
 from allframe.saga.turns import Turns
@@ -142,7 +139,7 @@ class Registry:
         self.turns.close()
         for entry in self.entries.values():
             if entry.running is not None:
-                entry.running.wake()
+                entry.running.performer.wake()
 
     def _dropped(self) -> None:
         self.threads.drop()
@@ -168,7 +165,7 @@ class Registry:
             if entry.running is not None:
                 try:
                     await self.verbs.tell(
-                        entry, Order("cancel", "the orchestrator left, and its store was only in memory", whoami())
+                        entry, Order("cancel", "the orchestrator left, and its store was only in memory", who())
                     )
                 except OperationRefused:
                     continue  # it goes back already, or only forward
@@ -192,7 +189,7 @@ class Registry:
             return
         del self.entries[saga.id]
         if saga.events is not None:
-            entry.outcome = self.outcome_of(saga)
+            entry.outcome = saga.outcome()
         entry.found.set()
         entry.done.set()
         self.turns.release(entry)
@@ -204,21 +201,6 @@ class Registry:
         elif self.store_trouble is not None:
             logger.warning("the store can be written again")
         self.store_trouble = error
-
-    def outcome_of(self, saga: RunningSaga) -> SagaOutcome:
-        """How a saga ended, from its execution."""
-        execution = saga.execution
-        outputs = saga.values()
-        return SagaOutcome(
-            id=saga.id,
-            status=execution.status,
-            outputs=outputs,
-            output=outputs.get(saga.graph.steps[-1].attribute),
-            events=list(saga.events or []),
-            error=info_of(execution),
-            suppressed=tuple(execution.suppressed),
-            _failure=error_of(saga.id, saga.graph.saga, execution, saga.error),
-        )
 
     # --- new sagas ---------------------------------------------------------------------------------------------------
 
@@ -270,12 +252,12 @@ class Registry:
 
     # --- stored sagas ------------------------------------------------------------------------------------------------
 
-    def will_recover(self, stored: Stored) -> bool:
+    def will_recover(self, stored: StoredSaga) -> bool:
         """Whether the saga is still to be taken over by this opening."""
         execution = stored.execution
         return execution.status in RUNNING or (self.is_mendable(stored) and execution.epoch < self.epoch)
 
-    def is_mendable(self, stored: Stored) -> bool:
+    def is_mendable(self, stored: StoredSaga) -> bool:
         """Whether it is blocked for something that may be there now."""
         blocked = stored.execution.blocked
         return blocked is not None and blocked.kind in BlockedKind.MENDABLE
@@ -304,7 +286,7 @@ class Registry:
         after: str | None = None
         while heads := await self._patiently(partial(self.backend.list_heads, query, after=after)):
             for head in heads:
-                saga_id = head.stream.partition("/")[2]
+                saga_id = saga_id_of(head.stream)
                 while (other := self.entries.get(saga_id)) is not None and other.was_not_begun:
                     await other.found.wait()  # a start that is about to find out that it exists
                     await anyio.lowlevel.checkpoint()

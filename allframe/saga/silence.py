@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
 from typing import Any
 
-__all__ = ["is_silence"]
+__all__ = ["is_loud", "is_silence"]
 
 #: The most exceptions of one chain that are looked at; what is longer is silence.
 MAX_CHAIN = 10_000
@@ -46,6 +46,12 @@ def is_silence(error: BaseException, *, unknown_on: _Types = (), known_on: _Type
         return declared if declared is not None else _chain_is_silence(error, unknown_on)
     except Exception:  # noqa: BLE001 - an exception is a stranger's object: each attribute of it and of its class may raise
         return True
+
+
+def is_loud(error: BaseException) -> bool:
+    """Whether ``error`` is silence whatever is declared: no ``known_on`` makes it an answer."""
+    mro = type(error).__mro__
+    return Exception not in mro or any(_name(cls) in _LOUD for cls in mro)
 
 
 def _declared(error: BaseException, unknown_on: _Types, known_on: _Types) -> bool | None:
@@ -116,10 +122,14 @@ def _says(error: BaseException, unknown_on: _Types) -> _Says:
     if TimeoutError in mro or any(cls in unknown_on for cls in mro):
         return _Says.NOTHING
     for cls in mro:
-        word = _WORDS.get(f"{cls.__module__}.{cls.__qualname__}")
+        word = _WORDS.get(_name(cls))
         if word is not None:
             return word if isinstance(word, _Says) else word(error)
     return _Says.SOMETHING
+
+
+def _name(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
 
 
 # --- words that depend on what the exception carries -----------------------------------------------------------------
@@ -230,12 +240,15 @@ def _by_doubt(error: BaseException) -> _Says:
 
 # --- the lists -------------------------------------------------------------------------------------------------------
 
+#: What no step would raise as an answer.
+_LOUD = {"allframe.EffectUnknown", "builtins.MemoryError", "builtins.RecursionError"}
+
 #: Timeouts, resets and half replies (also replies that could not be read, and requests that were cut off).
 _NOTHING = """
-    builtins.BaseException builtins.ConnectionError builtins.MemoryError builtins.RecursionError
+    builtins.BaseException builtins.ConnectionError
 
     allframe.AlreadyExecuting allframe.CompensationFailed allframe.OrchestratorClosed
-    allframe.SagaAbandoned allframe.SagaBlocked allframe.EffectUnknown
+    allframe.SagaAbandoned allframe.SagaBlocked
 
     asyncio.exceptions.IncompleteReadError asyncio.exceptions.LimitOverrunError concurrent.futures._base.BrokenExecutor
     http.client.BadStatusLine http.client.IncompleteRead http.client.LineTooLong http.client.UnknownProtocol
@@ -280,6 +293,7 @@ _UNREACHED = """
 """
 
 _WORDS: dict[str, _Says | _Reader] = {
+    **dict.fromkeys(_LOUD, _Says.NOTHING),
     **dict.fromkeys(_NOTHING.split(), _Says.NOTHING),
     **dict.fromkeys(_NOT_CONNECTED.split(), _Says.NOT_CONNECTED),
     **dict.fromkeys(_UNREACHED.split(), _Says.UNREACHED),

@@ -1,4 +1,20 @@
-"""The words in which it is told where a saga stands and what it does next: statuses, phases, causes, moves."""
+"""The words in which it is told where a saga stands and what it does next: statuses, phases, causes, moves.
+
+::
+
+                     starts                 every step succeeded
+    NOT_STARTED ───────────────► EXECUTING ─────────────────────► COMPLETED
+         │                        │  ▲  │
+         │ cancel      a failure  │  │  │ a step past the pivot is stuck
+         │             or cancel  │  │  ▼
+         └──────────────┐         │  BLOCKED ──┐ retry, skip, resolve, or what it waited for is there
+                        ▼         ▼            │
+                     COMPENSATING ◄────────────┘
+                       │        │  ▲
+       nothing is left │        │  │ retry, skip, resolve
+                       ▼        ▼  │
+                 COMPENSATED   FAILED           abandon: from whatever is not over ──► ABANDONED
+"""
 
 from __future__ import annotations
 

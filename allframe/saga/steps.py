@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 from pydantic._internal._model_construction import ModelMetaclass
 
 from allframe.errors import DefinitionError, Problem
-from allframe.naming import Names, place_here, place_of
+from allframe.naming import Names
 from allframe.saga.compiling import compile_graph
 from allframe.saga.declare import Errors, compensates, step
 from allframe.saga.definition import Declared, Definition, declare, fields_of, unresolved_names
@@ -28,6 +28,7 @@ from allframe.saga.marks import CompensationMark, Misplaced, SagaOptions, StepMa
 from allframe.saga.retry import Retry
 from allframe.saga.rules import check_structure
 from allframe.saga.storable import check_storage
+from allframe.source import place_here, place_in, place_of
 
 __all__ = ["STEPS", "SagaStep", "parts_of"]
 
@@ -87,7 +88,7 @@ class _Body(_PydanticBody):  # type: ignore[misc]
     def __setitem__(self, name: str, value: Any) -> None:
         if name in _FUNCTIONS:
             frame = sys._getframe(1)  # noqa: SLF001 - the body that is being run
-            place = place_of_function(value) or f"{frame.f_code.co_filename}:{frame.f_lineno}"
+            place = place_of_function(value) or place_in(frame)
             if name in self:
                 self.doubled.append((name, self._places[name], place))
             self._places[name] = place

@@ -36,7 +36,7 @@ from allframe.saga.records import (
     StepUnknown,
 )
 
-__all__ = ["Entry", "Teller", "duration", "tell"]
+__all__ = ["Entry", "Teller", "tell"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,17 +87,6 @@ class Teller:
         if entry.compensates is not None:
             self._begun[entry.compensates, True] = entry.next_at or at
         return entry
-
-
-def duration(seconds: float) -> str:
-    """``12 ms``, ``3.4 s``, ``5 min 6 s``."""
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
 def _entry(at: datetime, record: Record, begun: dict[tuple[str, bool], datetime]) -> Entry:

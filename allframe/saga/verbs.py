@@ -15,12 +15,12 @@ from allframe.clock import to_microseconds
 from allframe.errors import OperationRefused, PayloadError, SagaNotFound
 from allframe.saga.clerk import prepare, refused_for
 from allframe.saga.engine import persist
-from allframe.saga.execution import RUNNING, Move
 from allframe.saga.forecast import Receipt, receipt_of
 from allframe.saga.handle import Entry
 from allframe.saga.orders import PARTICIPLES, Moved, Order, check
 from allframe.saga.records import SagaRecovered
 from allframe.saga.recovery import CannotLoad
+from allframe.saga.states import RUNNING, Move
 
 if TYPE_CHECKING:
     from allframe.saga.registry import Registry

@@ -1,4 +1,4 @@
-"""Names, lists and durations as people read them in texts and pictures of a saga.
+"""Names, lists and durations as people read them in texts and pictures of a saga, and in its log.
 
 A step's name is whatever its author wrote: nothing in it may change what stands around it.
 """
@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 
-__all__ = ["duration", "listed", "printable", "quoted"]
+__all__ = ["duration", "elapsed", "listed", "printable", "quoted"]
 
 #: A list names as many, and counts the rest.
 MOST = 6
@@ -47,6 +47,17 @@ def duration(seconds: float) -> str:
     if (minutes := -(-whole // 60)) < 24 * 60:
         return _two(minutes, 60, ("h", "min"))
     return _two(-(-minutes // 60), 24, ("d", "h"))
+
+
+def elapsed(seconds: float) -> str:
+    """About ``seconds``, as it was measured: ``12 ms``, ``3.4 s``, ``5 min 6 s``."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
 def _up(number: float) -> int:

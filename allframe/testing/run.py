@@ -15,11 +15,11 @@ from allframe.events.backend import EventStoreBackend, new_id
 from allframe.events.event import Event
 from allframe.events.store import EventStore
 from allframe.saga.declare import Saga
-from allframe.saga.execution import SagaStatus
 from allframe.saga.graph import SagaGraph
 from allframe.saga.monitor import Monitor
 from allframe.saga.orchestrator import SagaOrchestrator
 from allframe.saga.outcome import SagaOutcome
+from allframe.saga.states import SagaStatus
 from allframe.testing.clock import VirtualClock
 from allframe.testing.mortal import Mortal, open_backend
 from allframe.testing.outcomes import Outcomes

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from allframe.cli.render import clean, moment, print_json, print_table, printable, seconds
+from allframe.cli.render import clean, moment, print_json, print_table, printable
+from allframe.saga.wording import elapsed
 
 
 @pytest.mark.parametrize(
@@ -50,5 +51,5 @@ def test_json_is_ascii_and_has_times_as_text(capsys: pytest.CaptureFixture[str])
 
 
 def test_times_are_for_people() -> None:
-    assert [seconds(value) for value in (0.0123, 3.44, 306, 7300)] == ["12 ms", "3.4 s", "5 min 6 s", "2 h 1 min"]
+    assert [elapsed(value) for value in (0.0123, 3.44, 306, 7300)] == ["12 ms", "3.4 s", "5 min 6 s", "2 h 1 min"]
     assert moment(datetime(2026, 1, 2, 3, 4, 5, 678_900, tzinfo=UTC)) == "2026-01-02 03:04:05.678"

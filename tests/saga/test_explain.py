@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from allframe import Event, Retry, Saga, Unknown, compensates, step
 from allframe.errors import ErrorInfo
 from allframe.saga.context import UnknownReason
-from allframe.saga.execution import Execution, SagaStatus
+from allframe.saga.execution import Execution
 from allframe.saga.graph import Node, Plan, SagaGraph
 from allframe.saga.records import (
     Record,
@@ -27,6 +27,7 @@ from allframe.saga.records import (
     StepSucceeded,
     StepUnknown,
 )
+from allframe.saga.states import SagaStatus
 from allframe.saga.wording import duration, listed, quoted
 from tests.saga.graphs import NASTY, caterpillar, diamond, fan, free, graph_of, line, node, trip, woven
 

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 import pytest
 
 from allframe import Retry, SagaRecord
+from allframe.saga.encoding import encode
 from allframe.saga.logs import log_records
-from allframe.saga.records import Record, SagaBlocked, encode
+from allframe.saga.records import Record, SagaBlocked
 from tests.saga import world
 from tests.saga.test_monitor import sleeps
 from tests.saga.world import Home, trip

@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 
 from allframe.errors import ErrorInfo, OperationRefused
 from allframe.saga.context import UnknownReason
-from allframe.saga.execution import RUNNING, TERMINAL, Compensate, Execution, Move, Phase, Run, SagaStatus, Undo
+from allframe.saga.encoding import decode, encode
+from allframe.saga.execution import Execution
 from allframe.saga.forecast import forecast
 from allframe.saga.graph import Node, Plan
-from allframe.saga.orders import Order, Verb, check, record_of
-from allframe.saga.outputs import Stored
+from allframe.saga.ordered import record_of
+from allframe.saga.orders import Order, Verb, check
+from allframe.saga.outputs import StoredOutput
 from allframe.saga.records import (
     Record,
     SagaRecovered,
@@ -24,9 +26,8 @@ from allframe.saga.records import (
     StepOutputLost,
     StepSucceeded,
     StepUnknown,
-    decode,
-    encode,
 )
+from allframe.saga.states import RUNNING, TERMINAL, Compensate, Move, Phase, Run, SagaStatus, Undo
 
 BOOM = ErrorInfo("Boom", "boom")
 STARTED = SagaStarted(saga="S", version=1, definition="d", input=b"{}", epoch=1)
@@ -117,7 +118,7 @@ class Life:
             self.refusals.append(str(refusal))
             return
         needs = order.outcome == "done" and (order.has_output or self.execution.status is SagaStatus.BLOCKED)
-        self.take(record_of(order, self.execution, Stored(b"1", "value", 1) if needs else None), leaving=clerk)
+        self.take(record_of(order, self.execution, StoredOutput(b"1", "value", 1) if needs else None), leaving=clerk)
         if self.execution.status is SagaStatus.ABANDONED:
             self.open.clear()
         if clerk:

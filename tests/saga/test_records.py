@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from allframe.errors import ErrorInfo, StoreFormatError
 from allframe.payload import MAX_DEPTH, Payload
 from allframe.saga.context import UnknownReason
+from allframe.saga.encoding import SCHEMA_VERSION, decode, encode
 from allframe.saga.records import (
-    SCHEMA_VERSION,
     CancelRequested,
     DeadlinePassed,
     Form,
@@ -41,11 +41,8 @@ from allframe.saga.records import (
     StepStillRunning,
     StepSucceeded,
     StepUnknown,
-    decode,
-    definition_stream,
-    encode,
-    saga_stream,
 )
+from allframe.saga.streams import definition_stream, saga_stream
 
 BOOM = ErrorInfo("Boom", "went boom")
 TRACED = ErrorInfo("Boom", "went boom", "Traceback …")

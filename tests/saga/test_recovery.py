@@ -14,7 +14,8 @@ import pytest
 from allframe import EventStore, SagaBlocked, SagaOrchestrator, SagaStatus, StoreUnavailable, Unknown
 from allframe.events.backend import Commit, Row, Write, new_id
 from allframe.saga.context import UnknownReason
-from allframe.saga.records import SagaRecovered, saga_stream
+from allframe.saga.records import SagaRecovered
+from allframe.saga.streams import saga_stream
 from allframe.testing import VirtualClock
 from tests.saga.crash import crash_image
 from tests.saga.journey import Journey, World

@@ -10,8 +10,10 @@ import pytest
 
 from allframe import EventStore, SagaOrchestrator, StoreUnavailable
 from allframe.events.backend import Commit, Row, Write, new_id
+from allframe.saga.encoding import encode
 from allframe.saga.monitor import Monitor
-from allframe.saga.records import SagaRecovered, encode, saga_stream
+from allframe.saga.records import SagaRecovered
+from allframe.saga.streams import saga_stream
 from allframe.testing import VirtualClock
 from tests.saga.journey import Journey, World
 

@@ -32,8 +32,8 @@ from allframe import (
     step,
 )
 from allframe.events.backend import StoredRow
-from allframe.saga.execution import TERMINAL
-from allframe.saga.monitor import Monitor, Stored, TimelineEntry, head_of
+from allframe.saga.encoding import decode
+from allframe.saga.monitor import Monitor, StoredSaga, TimelineEntry, head_of
 from allframe.saga.records import (
     CancelRequested,
     DeadlinePassed,
@@ -58,9 +58,9 @@ from allframe.saga.records import (
     StepStillRunning,
     StepSucceeded,
     StepUnknown,
-    decode,
 )
 from allframe.saga.running import digest_of
+from allframe.saga.states import TERMINAL
 from allframe.testing import VirtualClock
 from tests.virtual import pass_time
 
@@ -405,7 +405,7 @@ def _assert_order(records: list[Record]) -> None:
         assert rolling or getattr(record, "compensates", None) is None, f"{record} undoes before the rollback"
 
 
-def _in_effect(stored: Stored, records: list[Record]) -> set[str]:
+def _in_effect(stored: StoredSaga, records: list[Record]) -> set[str]:
     """The steps that took effect, or may have, and were not undone; told without the fold."""
     nodes = {node.name: node for node in stored.execution.plan.nodes}
     standing: set[str] = set()

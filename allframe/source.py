@@ -1,0 +1,47 @@
+"""Where code stands, as ``path:line``: for whoever has to look there."""
+
+from __future__ import annotations
+
+import sys
+from types import FrameType
+
+__all__ = ["place_here", "place_in", "place_of", "place_of_caller"]
+
+
+def place_in(frame: FrameType) -> str:
+    """``path:line`` of what ``frame`` runs."""
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def place_of_caller(*rooms: str) -> str:
+    """``path:line`` of the nearest caller who is in none of these packages. ``rooms``: their names."""
+    inside = (f"{__name__}.", *(f"{room}." for room in rooms))
+    frame = sys._getframe(1)  # noqa: SLF001 - the way to it that costs next to nothing
+    while frame.f_back is not None and f"{frame.f_globals.get('__name__', '')}.".startswith(inside):
+        frame = frame.f_back
+    return place_in(frame)
+
+
+def place_here(module: str) -> str | None:
+    """``path:line`` of the code of ``module`` that runs now, if any does.
+
+    While a class of that module is made, this is its ``class`` statement.
+    """
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the way to it that costs next to nothing
+    while frame is not None and frame.f_globals.get("__name__") != module:
+        frame = frame.f_back
+    return place_in(frame) if frame else None
+
+
+def place_of(cls: type) -> str:
+    """Where ``cls`` is defined, as ``path:line`` so far as that can be known, and its qualified name.
+
+    A class may note its own place, as `place_here` gives it, in ``__allframe_place__``.
+    """
+    place = cls.__dict__.get("__allframe_place__")
+    if place is None:
+        module = sys.modules.get(cls.__module__)
+        place = getattr(module, "__file__", None) or cls.__module__
+        line = cls.__dict__.get("__firstlineno__")  # CPython 3.13 notes it
+        place = f"{place}:{line}" if line else place
+    return f"{place} ({cls.__qualname__})"
