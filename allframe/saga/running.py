@@ -173,7 +173,8 @@ class RunningSaga:
                 following, moves = execution.decide(asked or recovered, now, leaving=self.engine.leaving)
                 records += following
             await self._write(records, now, emitted)
-            self._cut()
+            if asked is not None:
+                self._cut()
             self._await_deadline(now)
         return asked is not None, moves
 
