@@ -235,9 +235,24 @@ async def _forward(
     on_signal: Callable[[int], None], *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
 ) -> None:
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
+        _leave_at_the_second()
         task_status.started()
         async for number in received:
             on_signal(number)
+
+
+def _leave_at_the_second() -> None:
+    """End the process at a second signal, also where the loop hears of none because a step does not let it run."""
+    seen: list[int] = []
+
+    def handle(number: int, frame: object) -> None:
+        seen.append(number)
+        if len(seen) > 1:
+            os._exit(128 + number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # In place of a handler that does nothing: the loop hears of signals by the file descriptor that wakes it.
+        signal.signal(number, handle)
 
 
 class Stopwatch:

@@ -48,6 +48,8 @@ def load_target(text: str) -> Target:
         raise Stop(f"{text} names no saga. Write {place}:NAME; {_there_are(place, sagas)}.")
     if name in sagas:
         return Target(module, sagas[name])
+    if _is_saga(named := vars(module).get(name)):
+        return Target(module, named)  # a base for others: whoever uses it is told so
     if name in vars(module):
         raise Stop(f"{place}:{name} is no saga: {_what(vars(module)[name])}. {_there_are(place, sagas)}.")
     nearest = get_close_matches(name, sagas, n=1)
@@ -78,8 +80,8 @@ def load_module(place: str) -> ModuleType:
 
 
 def sagas_of(module: ModuleType) -> dict[str, type[Saga]]:
-    """The sagas that a module offers, by name, whether it defines or imports them."""
-    return {name: value for name, value in vars(module).items() if _is_saga(value)}
+    """The sagas that a module offers, by name, whether it defines or imports them, without those that are only a base."""
+    return {name: value for name, value in vars(module).items() if _is_saga(value) and not value.__allframe_abstract__}
 
 
 def steps_of(module: ModuleType) -> dict[str, type[SagaStep]]:

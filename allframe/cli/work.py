@@ -21,7 +21,7 @@ from allframe.cli.provide import check_provided, find_providers
 from allframe.cli.render import printable
 from allframe.cli.session import Stopwatch, run_service
 from allframe.cli.tail import Tail
-from allframe.cli.target import load_module, sagas_of, split
+from allframe.cli.target import load_module, sagas_of, split, steps_of
 from allframe.cli.telling import Level, Stopped, Telling, telling
 from allframe.errors import StoreUnavailable
 from allframe.events.backend import HeadQuery
@@ -202,7 +202,8 @@ def _sagas(modules: Iterable[ModuleType]) -> list[type[Saga]]:
     for module in modules:
         family = [m for name, m in list(sys.modules.items()) if f"{name}.".startswith(f"{module.__name__}.")]
         sagas = [saga for member in family for saga in sagas_of(member).values()]
-        if not sagas:
+        # Of steps alone, sagas are built: those that the store holds name their steps.
+        if not sagas and not any(map(steps_of, family)):
             raise Stop(f"There are no sagas in {module.__name__}. Name the module that defines them.")
         found |= dict.fromkeys(sagas)
     return list(found)

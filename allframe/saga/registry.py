@@ -213,7 +213,7 @@ class Registry:
         self.check_open(saga_id)
         saga_id = saga_id or str(uuid.UUID(bytes=new_id()))
         running = RunningSaga(saga_id, saga, graph, self, Execution(graph.plan), digest_of(data))
-        started = started_by(graph, data, self.epoch, to_microseconds(self.clock.now()))
+        started = started_by(graph, data, self.epoch)
         entry = self.entries[saga_id] = Entry(saga_id, running, started, asked=True)
         if self.turns.is_free:
             self.turns.take(entry)

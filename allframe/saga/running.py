@@ -93,6 +93,9 @@ class RunningSaga:
         """
         async with self._lock:
             now = self._now()
+            if self.graph.timeout is not None:
+                # Counted from the record's own time: what is told of the timeout later is their difference.
+                started = dataclasses.replace(started, deadline=now + round(self.graph.timeout * 1e6))
             records: list[Record] = [started]
             moves: list[Move] = []
             if queued:
@@ -166,7 +169,8 @@ class RunningSaga:
                 following, moves = execution.decide(asked or recovered, now, leaving=self.engine.leaving)
                 records += following
             await self._write(records, now, emitted)
-            self._cut()
+            if asked is not None:
+                self._cut()
             self._await_deadline(now)
         return asked is not None, moves
 
@@ -340,14 +344,13 @@ def digest_of(data: bytes) -> bytes:
     return hashlib.sha256(canonical(data)).digest()
 
 
-def started_by(graph: SagaGraph, data: bytes, epoch: int, now: int) -> SagaStarted:
-    """The first record of a saga that runs by ``graph`` and begins ``now``, with the JSON of its input."""
+def started_by(graph: SagaGraph, data: bytes, epoch: int) -> SagaStarted:
+    """The first record of a saga that runs by ``graph``, with the JSON of its input. Its deadline is known when it begins."""
     return SagaStarted(
         saga=graph.saga,
         version=graph.version,
         definition=graph.fingerprint,
         input=data,
         epoch=epoch,
-        deadline=None if graph.timeout is None else now + int(graph.timeout * 1e6),
         built=graph.built,
     )

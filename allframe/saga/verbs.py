@@ -15,10 +15,11 @@ from allframe.clock import to_microseconds
 from allframe.errors import OperationRefused, PayloadError, SagaNotFound
 from allframe.saga.clerk import prepare, refused_for
 from allframe.saga.engine import persist
+from allframe.saga.execution import Execution
 from allframe.saga.forecast import Receipt, receipt_of
 from allframe.saga.handle import Entry
 from allframe.saga.orders import PARTICIPLES, Moved, Order, check
-from allframe.saga.records import SagaRecovered
+from allframe.saga.records import BlockedKind, SagaRecovered
 from allframe.saga.recovery import CannotLoad
 from allframe.saga.states import RUNNING, Move
 
@@ -69,7 +70,7 @@ class Verbs:
             try:
                 recorded, moves = await running.obey(order, recovered)
             except (Moved, OperationRefused, PayloadError):
-                if recovered is not None and running.execution.status in RUNNING:
+                if recovered is not None and _would_go_on(running.execution):
                     self._go_on(entry, await running.go_on(recovered))
                 raise
             finally:
@@ -109,24 +110,27 @@ class Verbs:
                     )
                 check(order, saga_id, stored.execution)
                 entry = self._registry.entries[saga_id] = Entry(saga_id)
-                return entry, await self._load_for(entry, order)
+                return entry, await self._load_for(entry, order, has_turn=self._registry.will_recover(stored))
             if entry.waiting and entry.running is None:
                 entry.waiting = False  # it was to wait for its turn, and now somebody waits for it
-                return entry, await self._load_for(entry, order)
+                return entry, await self._load_for(entry, order, has_turn=True)
             await entry.found.wait()
             if self._registry.entries.get(saga_id) is entry and entry.running is not None:
                 entry.holds += 1
                 return entry, None
             await anyio.lowlevel.checkpoint()
 
-    async def _load_for(self, entry: Entry, order: Order) -> SagaRecovered | None:
-        """Load the saga for a verb, and hold it."""
+    async def _load_for(self, entry: Entry, order: Order, *, has_turn: bool) -> SagaRecovered | None:
+        """Load the saga for a verb, and hold it. ``has_turn``: it is to be taken over, and still waits for that."""
         if order.verb == "abandon":
             return None
         try:
             recovered = await self._registry.load(entry)
         except CannotLoad as why:
-            self._registry.give_up(entry, why)
+            if has_turn:
+                self._registry.turns.enqueue(entry)  # recovery has passed it: when its turn comes, it is blocked
+            else:
+                self._registry.give_up(entry, why)
             raise OperationRefused(
                 f"Saga {entry.id!r} cannot be {PARTICIPLES[order.verb]}, for it cannot be loaded: {why} Possible now: "
                 "abandon.",
@@ -156,3 +160,9 @@ class Verbs:
                 registry.turns.enqueue(entry)  # it was refused: the saga has its turn after all
             else:
                 registry.let_go(entry)
+
+
+def _would_go_on(execution: Execution) -> bool:
+    """Whether taking the saga over makes it go on, also if nobody asks anything of it."""
+    blocked = execution.blocked
+    return execution.status in RUNNING or (blocked is not None and blocked.kind in BlockedKind.MENDABLE)

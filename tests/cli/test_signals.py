@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import subprocess
 
 import pytest
 
@@ -41,3 +43,33 @@ def test_a_second_signal_leaves_at_once(shop: Shop) -> None:
 
     assert ended == 130
     assert shop.book == ["reserve a"]
+
+
+BLOCKS = """
+import time
+from pathlib import Path
+from allframe import Saga, step
+
+class Block(Saga):
+    @step
+    async def forget_to_await(self) -> None:
+        Path("book.txt").write_text("it blocks\\n")
+        time.sleep(60)
+"""
+
+
+def test_a_second_signal_ends_a_step_that_blocks_the_loop(shop: Shop) -> None:
+    (shop.folder / "blocks.py").write_text(BLOCKS)
+    process = shop.start("run", "blocks.py:Block", "{}", *STORE)
+    wait_until(process, lambda: shop.book == ["it blocks"])
+
+    for _ in range(10):  # two that come together count as one
+        process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.5)
+            break
+    ended = process.poll()
+    process.kill()
+    process.communicate()
+
+    assert ended == 143

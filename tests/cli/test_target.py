@@ -10,7 +10,7 @@ import pytest
 
 from allframe import DefinitionError
 from allframe.cli.exits import Exit, Stop
-from allframe.cli.target import load_module, load_target, split
+from allframe.cli.target import load_module, load_target, sagas_of, split
 
 SAGA = """
 from allframe import Saga, step
@@ -52,6 +52,15 @@ def test_finds_a_saga_in_a_file_and_in_a_module() -> None:
     assert load_target("orders_a.py:Order").saga is load_target("orders_a:Order").saga
     assert load_target("orders_a:Order").saga.__name__ == "Order"
     assert load_target("orders_a").saga.__name__ == "Order", "the only one need not be named"
+
+
+def test_a_base_for_sagas_is_not_among_them_and_says_what_it_is() -> None:
+    write("orders_b.py", "test.target.b", "\nclass Base(Saga, abstract=True): ...\n")
+
+    assert load_target("orders_b").saga.__name__ == "Order", "the only one that can be run"
+    assert list(sagas_of(load_module("orders_b"))) == ["Order"]
+    with pytest.raises(DefinitionError, match="Base is abstract=True: it may lack steps, and cannot be run"):
+        _ = load_target("orders_b:Base").saga.graph
 
 
 def test_a_file_in_a_package_is_imported_by_its_dotted_name() -> None:

@@ -550,3 +550,45 @@ def test_a_package_has_the_sagas_of_its_modules(shop: Shop) -> None:
     done = shop.run("work", "store", *STORE, code=2)
 
     assert "UseLamp injects what nothing provides" in done.stderr
+
+
+#: A step to build sagas of, and a saga that is only a base for others.
+PARTS = """
+from allframe import Saga, SagaStep
+
+class Base(Saga, abstract=True):
+    pass
+
+class Note(SagaStep, name="note"):
+    text: str
+
+    async def execute(self) -> str:
+        return self.text
+"""
+
+
+def test_a_module_may_have_bases_and_steps_beside_its_sagas(shop: Shop, leave: Leave, start: Start) -> None:
+    leave(one="tea")
+    (shop.folder / "jobs.py").write_text(JOBS + PARTS)
+    go(shop)
+
+    shop.run(*WORK, "--until-idle", "-q")
+
+    assert "second one" in shop.book
+
+
+def test_sagas_that_were_built_of_the_steps_of_a_module_go_on(shop: Shop) -> None:
+    (shop.folder / "parts.py").write_text(PARTS)
+    (shop.folder / "build.py").write_text(
+        "import anyio, os\nfrom parts import Note\nfrom allframe import SagaDefinition, SagaOrchestrator\n"
+        "async def main():\n"
+        "    async with SagaOrchestrator('sqlite:///sagas.db') as orchestrator:\n"
+        "        await orchestrator.start(SagaDefinition('built').add_step(Note(text='hi')))\n"
+        "        os._exit(9)\n"
+        "anyio.run(main)\n"
+    )
+    subprocess.run([sys.executable, "build.py"], cwd=shop.folder, env=environment(), check=False)
+
+    shop.run("work", "parts.py", *STORE, "--until-idle", "-q")
+
+    assert statuses(shop) == {"built": "completed"}

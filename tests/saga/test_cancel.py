@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import anyio
@@ -132,6 +133,26 @@ async def test_a_step_that_waits_for_a_retry_does_not_begin_again(home: Home, un
     if unknown:
         given = home.world.given["second"]
         assert (given.reason, given.attempts) == ("silence", 1), "the attempt that was announced never began"
+
+
+async def test_asking_again_does_not_hurry_a_compensation_that_waits_for_its_retry(home: Home) -> None:
+    Trip = trip(timeout=None, undo_retry=Retry(attempts=3, wait=100, jitter=0, max_wait=100))
+    home.world.tell("second", home.world.hangs())
+    home.world.tell("undo second", *[home.world.raises(ConnectionError("reset"))] * 2)
+
+    async with home.orchestrator() as orchestrator:
+        handle = await orchestrator.start(Trip(), id="t")
+        await home.world.until("do second")
+        await handle.cancel(reason="it rains")
+        await home.world.until("undo second")
+        for _ in range(5):
+            await anyio.sleep(1)
+            await handle.cancel(reason="it still rains")
+        outcome = await handle.outcome()
+
+    assert outcome.status is SagaStatus.COMPENSATED
+    undone = [time for entry, time in zip(home.world.journal, home.world.times, strict=True) if entry == "undo second"]
+    assert [later - before for before, later in itertools.pairwise(undone)] == pytest.approx([100, 100], abs=1)
 
 
 async def test_a_saga_that_waits_for_its_turn_ends_without_beginning(home: Home) -> None:

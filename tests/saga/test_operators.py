@@ -170,6 +170,13 @@ async def abandoned_after(home: Home, orchestrator: SagaOrchestrator) -> None:
     await orchestrator.abandon("s", reason="hopeless")
 
 
+async def until_waiting(orchestrator: SagaOrchestrator, saga_id: str) -> None:
+    """Return when recovery has it wait for its turn."""
+    entries = orchestrator._open().entries
+    while saga_id not in entries or not entries[saga_id].waiting:
+        await anyio.sleep(0.1)
+
+
 async def waits_for_ever(ctx: StepContext) -> None:
     await anyio.sleep_forever()
 
@@ -699,6 +706,75 @@ async def test_a_saga_that_is_not_abandoned_after_all_has_its_turn(home: Home) -
 
     assert metadata is not None
     assert metadata.status is SagaStatus.COMPLETED
+
+
+class Parcel(Saga, name="operators.Parcel"):
+    """Its only dependency is a world, which an orchestrator may lack."""
+
+    @step(timeout=None)
+    async def send(self, world: Inject[World], ctx: StepContext) -> str:
+        return str(await world.do(ctx))
+
+    @compensates("send")
+    async def fetch(self, world: Inject[World], ctx: StepContext) -> None:
+        await world.undo(ctx)
+
+
+class Office(World):
+    """Where `Desk` works, so that it can be busy while nobody has a `World`."""
+
+
+class Desk(Saga, name="operators.Desk"):
+    @step(timeout=None)
+    async def sit(self, office: Inject[Office], ctx: StepContext) -> str:
+        return str(await office.do(ctx))
+
+
+async def occupied(home: Home, office: Office) -> None:
+    """A desk, "a", that hangs, and a parcel, "s", behind it, both left by an orchestrator."""
+    office.always("sit", office.hangs())
+    home.world.tell("send", home.world.hangs())
+    async with home.orchestrator(grace=0, provide={World: home.world, Office: office}) as orchestrator:
+        await orchestrator.start(Desk(), id="a")
+        await orchestrator.start(Parcel(), id="s")
+        await home.world.until("do send")
+    await home.reopen()
+
+
+async def rested(orchestrator: SagaOrchestrator, office: Office) -> str:
+    """The status of "s" once the desk that was before it has ended."""
+    await orchestrator.abandon("a", reason="enough")
+    await orchestrator.idle()
+    metadata = await orchestrator.get_saga("s")
+    assert metadata is not None
+    return metadata.status
+
+
+async def test_a_saga_that_cannot_be_loaded_for_a_verb_is_blocked_when_its_turn_comes(home: Home) -> None:
+    office = Office()
+    await occupied(home, office)
+    async with home.orchestrator(max_running=1, provide={Office: office}) as orchestrator:
+        await office.until("do sit")
+        await until_waiting(orchestrator, "s")
+        with pytest.raises(
+            OperationRefused, match="cannot be cancelled, for it cannot be loaded: Nothing provides World"
+        ):
+            await orchestrator.cancel("s", reason="hopeless")
+        assert await rested(orchestrator, office) == SagaStatus.BLOCKED
+
+
+async def test_a_refused_verb_does_not_keep_a_mended_saga_from_its_turn(home: Home) -> None:
+    office = Office()
+    await occupied(home, office)
+    async with home.orchestrator(grace=0, provide={Office: office}) as orchestrator:
+        while not (metadata := await orchestrator.get_saga("s")) or metadata.status is not SagaStatus.BLOCKED:
+            await anyio.sleep(0.1)
+    await home.reopen()
+    async with home.orchestrator(max_running=1, provide={World: home.world, Office: office}) as orchestrator:
+        await until_waiting(orchestrator, "s")
+        with pytest.raises(OperationRefused, match="not at the expected revision 1"):
+            await orchestrator.retry_failed("s", reason="it is there now", expected_revision=1)
+        assert await rested(orchestrator, office) == SagaStatus.COMPLETED
 
 
 # --- exactly once ----------------------------------------------------------------------------------------------------

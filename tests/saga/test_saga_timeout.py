@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import anyio
 import pytest
 
-from allframe import CompensationFailed, OperationRefused, Retry, SagaStatus, SagaTimedOut, StepFailed
+from allframe import CompensationFailed, OperationRefused, Retry, SagaOrchestrator, SagaStatus, SagaTimedOut, StepFailed
 from tests.saga import world
 from tests.saga.shapes import shaped
 from tests.saga.test_rules import refused
-from tests.saga.world import Home
+from tests.saga.world import Home, World
 
 pytestmark = pytest.mark.anyio
 home = world.home
@@ -33,6 +33,25 @@ async def test_it_cuts_what_runs_and_rolls_back(home: Home) -> None:
     assert home.world.effects == []
     assert home.world.times[-1] == pytest.approx(home.world.times[0] + 60, abs=1)
     assert (await home.told("s-1"))[2:5] == ["deadline passed", "second unknown (cancelled)", "rollback begun"]
+
+
+class Ticking:
+    """A wall clock that goes on between any two looks at it, as a real one does."""
+
+    def __init__(self, home: Home) -> None:
+        self._home, self._looks = home, 0
+
+    def now(self) -> datetime:
+        self._looks += 1
+        return self._home.clock.now() + timedelta(milliseconds=self._looks)
+
+
+async def test_it_is_told_as_it_was_declared(home: Home) -> None:
+    home.world.tell("second", home.world.hangs())
+    async with SagaOrchestrator(home.store, clock=Ticking(home), provide={World: home.world}) as orchestrator:
+        outcome = await (await orchestrator.start(shaped(LINE, timeout=60)(), id="s-1")).outcome()
+    with pytest.raises(SagaTimedOut, match=r"within its timeout of 60 s\."):
+        outcome.raise_for_status()
 
 
 async def test_the_error_is_the_same_when_it_is_read_from_the_store(home: Home) -> None:
