@@ -1,7 +1,7 @@
 """Forty sagas as people write them, in all styles: what tests of the whole library run.
 
 The far side of every step is a `Far`: it does the work of one key once, undoes it by the same key, and refuses what a test
-tells it to. `EXAMPLES` has an instance of each saga.
+tells it to. `EXAMPLES` has an instance of each saga; one that is built has the id ``s-1``.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from allframe import (
     Refused,
     Retry,
     Saga,
+    SagaDefinition,
+    SagaStep,
     StepContext,
     Unknown,
     compensates,
@@ -1094,9 +1096,88 @@ class Permit(Saga, name="forty.permit"):
         return f"{ink} {await far.do('stamp', ctx)}"
 
 
+# --- built of step objects -------------------------------------------------------------------------------------------
+
+
+class Ordered(Event, name="forty.ordered"):
+    __stream__ = "supplier-{supplier}"
+    supplier: str
+    part: str
+
+
+class OrderPart(SagaStep, name="forty.order_part", timeout=30, retry=AGAIN, compensation_timeout=15):
+    """An order with a supplier, who takes it back until it is sent."""
+
+    supplier: str
+    part: str
+    pieces: int = Field(gt=0)
+
+    async def execute(self, far: Inject[Far], ctx: StepContext) -> Ordered:
+        await far.do(f"order {self.part}", ctx)
+        return Ordered(supplier=self.supplier, part=self.part)
+
+    async def compensate(self, output: Ordered | Unknown, far: Inject[Far], ctx: StepContext) -> None:
+        await far.undo(f"order {self.part}", ctx)
+
+
+class BookTruck(SagaStep, name="forty.book_truck", compensation_retry=Retry(attempts=10, wait=0.05)):
+    """The client of this carrier has no async: it runs on a thread."""
+
+    tonnes: Decimal
+
+    def execute(self, far: Inject[Far], ctx: StepContext) -> str:
+        return far.do_now("book truck", ctx)
+
+    def compensate(self, output: str | Unknown, far: Inject[Far], ctx: StepContext) -> None:
+        far.undo_now("book truck", ctx)
+
+
+class CountStock(SagaStep, name="forty.count_stock", readonly=True):
+    async def execute(self) -> int:
+        return 3
+
+
+class Announce(SagaStep, name="forty.announce", retry=PATIENT):
+    """Nobody can take back what was announced."""
+
+    what: str
+
+    async def execute(self, far: Inject[Far], ctx: StepContext) -> None:
+        await far.do("announce", ctx)
+
+
+def _supplier_order() -> SagaDefinition:
+    """One after the other: what is ordered comes, or nothing is on the road."""
+    return (
+        SagaDefinition("s-1", name="forty.supplier_order", timeout=timedelta(days=30))
+        .add_step(CountStock())
+        .add_step(OrderPart(supplier="Bolt & Sons", part="bolts", pieces=400), name="bolts")
+        .add_step(BookTruck(tonnes=Decimal("0.4")), name="truck")
+    )
+
+
+def _assembly() -> SagaDefinition:
+    """Two suppliers side by side, a truck for both, and the news, which is the point of no return."""
+    return (
+        SagaDefinition("s-1", name="forty.assembly")
+        .add_step(OrderPart(supplier="Bolt & Sons", part="bolts", pieces=8), name="bolts", after=())
+        .add_step(OrderPart(supplier="Frame AG", part="frame", pieces=1), name="frame", after=())
+        .add_step(BookTruck(tonnes=Decimal(1)), name="truck", after=("bolts", "frame"))
+        .add_step(Announce(what="a bicycle"))
+    )
+
+
+def _fleet() -> SagaDefinition:
+    """As many trucks as there are tonnes, each on a thread beside the others, and none without all."""
+    definition = SagaDefinition("s-1", name="forty.fleet")
+    for number in range(1, 4):
+        definition = definition.add_step(BookTruck(tonnes=Decimal(number)), name=f"truck {number}", after=())
+    return definition.add_step(CountStock(), name="count")
+
+
 #: An instance of each, by its stored name.
 EXAMPLES: dict[str, Any] = {
-    type(saga).saga_name: saga
+    saga.name if isinstance(saga, SagaDefinition) else type(saga).saga_name: saga
     for saga in (
         PlaceOrder(order="1", lines=[Line(sku="cup", quantity=2, price=Decimal("3.50"))]),
         ReturnOrder(order="1", reason="broken"),
@@ -1138,5 +1219,8 @@ EXAMPLES: dict[str, Any] = {
         ),
         Election(station=12),
         Permit(plot="12b"),
+        _supplier_order(),
+        _assembly(),
+        _fleet(),
     )
 }

@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 import pytest
 
-from allframe import EventStore, SagaOrchestrator, SagaStatus
+from allframe import EventStore, SagaDefinition, SagaOrchestrator, SagaStatus
 from allframe.saga.monitor import Monitor
 from allframe.saga.records import StepFailed
 from allframe.testing import VirtualClock
@@ -24,8 +24,13 @@ def saga(request: pytest.FixtureRequest) -> Any:
 
 def _irreversible(saga: Any) -> set[str]:
     """The keys of steps that are never undone."""
-    graph = type(saga).graph
+    graph = saga.graph if isinstance(saga, SagaDefinition) else type(saga).graph
     return {f"s-1/{node.name}/do" for node in graph.plan.nodes if not node.compensated and not node.readonly}
+
+
+def test_there_are_forty_of_all_styles() -> None:
+    assert len(EXAMPLES) == 40
+    assert sum(isinstance(example, SagaDefinition) for example in EXAMPLES.values()) == 3
 
 
 async def test_it_completes(saga: Any, clock: VirtualClock) -> None:

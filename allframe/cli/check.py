@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Annotated
 
 import typer
 
-from allframe import Saga, SagaStep
+from allframe import Saga, SagaDefinition, SagaStep
 from allframe.cli.exits import Exit, Stop
 from allframe.cli.guard import guarded
 from allframe.cli.render import print_line, printable, warn
-from allframe.cli.target import load_module, load_target, sagas_of, split, steps_of
+from allframe.cli.target import built_sagas_of, load_graph, load_module, sagas_of, split, steps_of
 from allframe.errors import DefinitionError
 from allframe.saga.steps import parts_of
 
@@ -35,10 +36,17 @@ def check(
 
 def _check_one(target: str) -> Exit:
     try:
-        sagas, steps = _classes(target)
+        place, name = split(target)
+        module = load_module(place)
+        if name:
+            _ = load_graph(target).description
+            return _well(target, {"saga": [name]})
+        sagas, built, steps = _classes(module)
         # What could not be resolved when a class was made is checked when it is first used.
         for saga in sagas:
             _ = saga.graph.description
+        for definition in built.values():
+            definition.check()
         for step in steps:
             parts_of(step)
     except DefinitionError as error:
@@ -47,9 +55,13 @@ def _check_one(target: str) -> Exit:
     except Stop as error:
         warn(f"{printable(target)}: {printable(error)}")
         return error.code
-    counts = " and ".join(_count(len(found), kind) for found, kind in ((sagas, "saga"), (steps, "step")) if found)
-    names = ", ".join(cls.__name__ for cls in (*sagas, *steps))
-    print_line(printable(f"{target}: {counts} checked, no problems: {names}"))
+    return _well(target, {"saga": [*(cls.__name__ for cls in sagas), *built], "step": [cls.__name__ for cls in steps]})
+
+
+def _well(target: str, names: dict[str, list[str]]) -> Exit:
+    counts = " and ".join(_count(len(found), kind) for kind, found in names.items() if found)
+    listed = ", ".join(name for found in names.values() for name in found)
+    print_line(printable(f"{target}: {counts} checked, no problems: {listed}"))
     return Exit.COMPLETED
 
 
@@ -57,14 +69,12 @@ def _count(number: int, kind: str) -> str:
     return f"{number} {kind}{'' if number == 1 else 's'}"
 
 
-def _classes(target: str) -> tuple[list[type[Saga]], list[type[SagaStep]]]:
-    place, name = split(target)
-    if name:
-        return [load_target(target).saga], []
-    module = load_module(place)
+def _classes(module: ModuleType) -> tuple[list[type[Saga]], dict[str, SagaDefinition], list[type[SagaStep]]]:
+    """The sagas, those that were built by their names, and the classes of steps; the module's own, if it has any."""
     sagas = list(dict.fromkeys(sagas_of(module).values()))
     steps = list(dict.fromkeys(steps_of(module).values()))
-    if not sagas and not steps:
+    built = built_sagas_of(module)
+    if not sagas and not steps and not built:
         raise Stop("there are no sagas in it. Name the module that defines them.")
     own = [cls for cls in (*sagas, *steps) if cls.__module__ == module.__name__] or [*sagas, *steps]
-    return [saga for saga in sagas if saga in own], [step for step in steps if step in own]
+    return [saga for saga in sagas if saga in own], built, [step for step in steps if step in own]

@@ -14,13 +14,18 @@ from allframe import SagaGraph
 from allframe.cli.exits import Exit, Stop
 from allframe.cli.guard import guarded
 from allframe.cli.render import console, print_line
-from allframe.cli.target import load_target
+from allframe.cli.target import load_graph
 from allframe.saga.drawing import branches
 
 __all__ = ["Format", "explain", "graph"]
 
 TargetArgument = Annotated[
-    str, typer.Argument(metavar="TARGET", help="package.module:Saga or path/to/file.py:Saga.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="TARGET",
+        help="package.module:Saga or path/to/file.py:Saga; a class, or a SagaDefinition.",
+        show_default=False,
+    ),
 ]
 
 
@@ -46,7 +51,7 @@ _SUFFIXES = {
 @guarded
 def explain(target: TargetArgument) -> Exit:
     """Say in words what a saga will do: its order, how it goes back, how long it may take, what may stay unknown."""
-    print_line(load_target(target).saga.graph.explain())
+    print_line(load_graph(target).explain())
     return Exit.COMPLETED
 
 
@@ -62,7 +67,7 @@ def graph(
     ] = None,
 ) -> Exit:
     """Draw a saga: as a tree in the terminal, as Mermaid or Graphviz text, or as an SVG image."""
-    found = load_target(target).saga.graph
+    found = load_graph(target)
     format = format or _SUFFIXES.get(output.suffix.lower() if output else "", Format.TREE)  # noqa: A001 - as above
     if output is not None:
         _write(output, _drawn(found, format))

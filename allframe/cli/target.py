@@ -1,4 +1,4 @@
-"""TARGET: ``package.module:Saga`` or ``path/to/file.py:Saga``, made into a class.
+"""TARGET: ``package.module:Saga`` or ``path/to/file.py:Saga``, made into a class, or into what it is compiled to.
 
 A module is imported once under one name, whichever way it is named, for a saga class that exists twice could not be
 told apart in the store: a file that an import would find is imported by its dotted name.
@@ -17,13 +17,15 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
-from typing import TypeGuard
+from typing import Any, TypeGuard, TypeVar
 
-from allframe import Saga, SagaStep
+from allframe import Saga, SagaDefinition, SagaGraph, SagaStep
 from allframe.cli.exits import Exit, Stop
 from allframe.errors import DefinitionError
 
-__all__ = ["Target", "load_module", "load_target", "sagas_of", "split", "steps_of"]
+__all__ = ["Target", "built_sagas_of", "load_graph", "load_module", "load_target", "sagas_of", "split", "steps_of"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +43,45 @@ def load_target(text: str) -> Target:
     """
     place, name = split(text)
     module = load_module(place)
-    sagas = sagas_of(module)
+    built = built_sagas_of(module).get(name)
+    if built is not None:
+        raise Stop(
+            f"{place}:{name} is a SagaDefinition: the one saga {built.id!r}, whose input is in its steps, so there is none "
+            f"to give it. Run it in Python, by run({name}) or orchestrator.execute({name}). To run a saga for every line of "
+            "an input, declare a class of sagas."
+        )
+    return Target(module, _pick(text, module, sagas_of(module)))
+
+
+def load_graph(text: str) -> SagaGraph:
+    """What the saga is compiled to that ``text`` names: a class, or a `SagaDefinition` that a module holds.
+
+    Raises:
+        Stop, DefinitionError: as `load_target`.
+    """
+    module = load_module(split(text)[0])
+    sagas: dict[str, type[Saga] | SagaDefinition] = {**sagas_of(module), **built_sagas_of(module)}
+    return _pick(text, module, sagas).graph
+
+
+def _pick(text: str, module: ModuleType, sagas: dict[str, T]) -> T:
+    """The one among ``sagas`` that ``text`` names; without a name, the only one.
+
+    Raises:
+        Stop: if there is none.
+    """
+    place, name = split(text)
     if not name and len(sagas) == 1:
-        return Target(module, next(iter(sagas.values())))
+        return next(iter(sagas.values()))
     if not name:
         raise Stop(f"{text} names no saga. Write {place}:NAME; {_there_are(place, sagas)}.")
     if name in sagas:
-        return Target(module, sagas[name])
-    if _is_saga(named := vars(module).get(name)):
-        return Target(module, named)  # a base for others: whoever uses it is told so
+        return sagas[name]
+    base: Any = vars(module).get(name)
+    is_saga: bool = _is_saga(base)
+    if is_saga:
+        found: T = base  # for other sagas: whoever uses it is told so
+        return found
     if name in vars(module):
         raise Stop(f"{place}:{name} is no saga: {_what(vars(module)[name])}. {_there_are(place, sagas)}.")
     nearest = get_close_matches(name, sagas, n=1)
@@ -84,6 +116,11 @@ def sagas_of(module: ModuleType) -> dict[str, type[Saga]]:
     return {name: value for name, value in vars(module).items() if _is_saga(value) and not value.__allframe_abstract__}
 
 
+def built_sagas_of(module: ModuleType) -> dict[str, SagaDefinition]:
+    """The sagas that were built and that a module holds, by name."""
+    return {name: value for name, value in vars(module).items() if isinstance(value, SagaDefinition)}
+
+
 def steps_of(module: ModuleType) -> dict[str, type[SagaStep]]:
     """The classes of steps that a module offers, by name, without those that are only a base for others."""
     return {
@@ -101,7 +138,7 @@ def _what(value: object) -> str:
     return f"it is a {'class' if inspect.isclass(value) else type(value).__name__}"
 
 
-def _there_are(place: str, sagas: dict[str, type[Saga]]) -> str:
+def _there_are(place: str, sagas: dict[str, T]) -> str:
     return f"The sagas of {place} are: {', '.join(sagas)}" if sagas else f"{place} has no sagas"
 
 

@@ -245,7 +245,8 @@ class EventStoreBackend(Protocol):
         ...
 
     async def newest_heads(self, query: HeadQuery, *, before: str | None = None, limit: int = 100) -> list[Head]:
-        """Heads by ``since``, newest first, ties by stream; ``before`` names the stream of the last one already had.
+        """Heads by ``since``, newest first; those of one moment by where the newest row of their stream stands, then by
+        stream. ``before`` names the stream of the last one already had.
 
         None follow a ``before`` that has no head.
         """

@@ -112,10 +112,10 @@ class MemoryBackend:
 
     async def newest_heads(self, query: HeadQuery, *, before: str | None = None, limit: int = 100) -> list[Head]:
         await self._turn()
-        heads = sorted(self._matching(query), key=_newest_first)
+        heads = sorted(self._matching(query), key=self._newest_first)
         if before is not None:
             last = self._heads.get(before)
-            heads = [head for head in heads if last is not None and _newest_first(head) > _newest_first(last)]
+            heads = [head for head in heads if last is not None and self._newest_first(head) > self._newest_first(last)]
         return heads[:limit]
 
     async def count_heads(self, query: HeadQuery) -> int:
@@ -146,6 +146,10 @@ class MemoryBackend:
     def _matching(self, query: HeadQuery) -> Iterator[Head]:
         return (head for head in self._heads.values() if _matches(head, query))
 
+    def _newest_first(self, head: Head) -> tuple[int, int, bytes]:
+        rows = self._streams.get(head.stream)
+        return -head.since, -rows[-1].position if rows else 0, head.stream.encode()
+
     def _check_open(self) -> None:
         if not self._is_open:
             raise StoreUnavailable("This memory store is not open: use it inside `async with EventStore(...)`.")
@@ -165,7 +169,3 @@ def _matches(head: Head, query: HeadQuery) -> bool:
         and (query.epoch_before is None or head.epoch < query.epoch_before)
         and (query.attention is None or head.attention == query.attention)
     )
-
-
-def _newest_first(head: Head) -> tuple[int, bytes]:
-    return -head.since, head.stream.encode()

@@ -38,6 +38,9 @@ _HEADS = """
     SELECT stream, category, name, version, started_at, status, since, blocked, epoch, digest, attention
     FROM heads WHERE """
 _TERMINAL = ("completed", "compensated", "abandoned")
+#: Where the newest row of a head's stream stands: what ended at the same moment still ended one after the other.
+_LAST = "coalesce((SELECT position FROM events WHERE stream = {} ORDER BY revision DESC LIMIT 1), 0)"
+_LAST_OF_HEAD = _LAST.format("heads.stream")
 #: Word for word the condition of the index heads_open: SQLite uses it only then.
 _OPEN = "status NOT IN ('completed', 'compensated', 'abandoned')"
 
@@ -135,10 +138,11 @@ def list_heads(query: HeadQuery, after: str | None, limit: int) -> Callable[[sql
 def newest_heads(query: HeadQuery, before: str | None, limit: int) -> Callable[[sqlite3.Connection], list[Head]]:
     where, values = _condition(query)
     if before is not None:
-        last = "(SELECT since FROM heads WHERE stream = ?)"
-        where += f" AND since <= {last} AND (since < {last} OR stream > ?)"
-        values = [*values, before, before, before]
-    return lambda connection: _heads(connection, f"{where} ORDER BY since DESC, stream LIMIT ?", [*values, limit])
+        since, place = "(SELECT since FROM heads WHERE stream = ?)", f"(-{_LAST_OF_HEAD}, stream)"
+        where += f" AND since <= {since} AND (since < {since} OR {place} > (-{_LAST.format('?')}, ?))"
+        values = [*values, before, before, before, before]
+    order = f"ORDER BY since DESC, {_LAST_OF_HEAD} DESC, stream LIMIT ?"
+    return lambda connection: _heads(connection, f"{where} {order}", [*values, limit])
 
 
 def count_heads(query: HeadQuery) -> Callable[[sqlite3.Connection], int]:

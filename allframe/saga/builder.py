@@ -5,16 +5,18 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
 from types import MappingProxyType
 from typing import Any, final
 
 from allframe.clock import SystemClock
 from allframe.errors import DefinitionError, Problem, SagaIdInvalid
 from allframe.saga.building import Place, graph_of, input_of
+from allframe.saga.definition import seconds
 from allframe.saga.execution import Execution
 from allframe.saga.graph import SagaGraph
 from allframe.saga.monitor import SagaMetadata, metadata_of
-from allframe.saga.rules import NAME_RULE, is_name
+from allframe.saga.rules import NAME_RULE, is_name, unlimited
 from allframe.saga.states import SagaStatus
 from allframe.saga.steps import SagaStep
 from allframe.source import place_of_caller
@@ -39,17 +41,28 @@ class SagaDefinition:
     Args:
         id: The id of the one saga that this is, as in `SagaOrchestrator.execute`.
         name: What it is listed under; ``SagaDefinition``, if not given.
+        timeout: Seconds, or a ``timedelta``, that the whole saga may take from its start, as the class keyword of `Saga`;
+            None for no limit.
 
     Raises:
-        DefinitionError: (AF119) if that cannot be a name.
+        DefinitionError: (AF119) if that cannot be a name; (AF109) if that cannot be a timeout.
     """
 
-    def __init__(self, id: str, *, name: str | None = None) -> None:  # noqa: A002 - the word of the whole API
+    def __init__(
+        self,
+        id: str,  # noqa: A002 - the word of the whole API
+        *,
+        name: str | None = None,
+        timeout: float | timedelta | None = None,
+    ) -> None:
         self._id, self._name = id, "SagaDefinition" if name is None else name
         self._where = place_of_caller("allframe.saga")
+        problems = [Problem("AF109", f"It has {text}", self._where) for text in unlimited(timeout)]
         if not is_name(self._name):
-            problem = Problem("AF119", f"Its name is {name!r}. {NAME_RULE}", self._where)
-            raise DefinitionError(f"Saga {id!r}", [problem])
+            problems.append(Problem("AF119", f"Its name is {name!r}. {NAME_RULE}", self._where))
+        if problems:
+            raise DefinitionError(f"Saga {id!r}", problems)
+        self._timeout = seconds(timeout)
         self._places: tuple[Place, ...] = ()
         self._steps: tuple[SagaStep, ...] = ()
         #: The steps that nothing comes after yet.
@@ -66,6 +79,11 @@ class SagaDefinition:
     def name(self) -> str:
         """What the saga is listed under."""
         return self._name
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds that the whole saga may take from its start, or None."""
+        return self._timeout
 
     @property
     def steps(self) -> Mapping[str, SagaStep]:
@@ -122,7 +140,7 @@ class SagaDefinition:
         if not self._places:
             text = "It has no steps, so running it would do nothing. Put some in with add_step()."
             raise DefinitionError(f"Saga {self._id!r}", [Problem("AF111", text, self._where)])
-        return graph_of(self._name, self._places)
+        return graph_of(self._name, self._places, self._timeout)
 
     def status(self) -> SagaStatus:
         """Where the saga stands, as this object knows it: see `metadata`."""
@@ -157,14 +175,14 @@ class SagaDefinition:
         return isinstance(other, SagaDefinition) and self._parts == other._parts
 
     def __hash__(self) -> int:
-        return hash((self._id, self._name, self._places))
+        return hash((self._id, self._name, self._timeout, self._places))
 
     def __repr__(self) -> str:
         return f"<SagaDefinition {self._id!r}: {' -> '.join(place.name for place in self._places) or 'no steps'}>"
 
     @property
     def _parts(self) -> tuple[Any, ...]:
-        return self._id, self._name, self._places, self._steps
+        return self._id, self._name, self._timeout, self._places, self._steps
 
     def _waits_for(self, names: tuple[str, ...]) -> tuple[str, ...]:
         """Those of ``names`` that none of the others implies, in the order of the steps."""

@@ -10,6 +10,7 @@ the order of the steps and not on their fields: sagas that are built alike share
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -135,8 +136,10 @@ def places_of(data: bytes, find: Callable[[str, int], type[SagaStep] | None]) ->
 _KEPT: Final = 100
 
 
-def graph_of(saga: str, places: tuple[Place, ...]) -> BuiltGraph:
+def graph_of(saga: str, places: tuple[Place, ...], timeout: float | None = None) -> BuiltGraph:
     """The graph of what is built like this, of one step or more, under the stored name ``saga``.
+
+    ``timeout``: the seconds that the whole saga may take; one that is recovered has its deadline in its records.
 
     Raises:
         DefinitionError: with every problem that was found.
@@ -152,7 +155,15 @@ def graph_of(saga: str, places: tuple[Place, ...]) -> BuiltGraph:
         if len(kept) >= _KEPT:
             kept.clear()
         graph = kept[saga, places] = _compile(saga, places)
-    return graph
+    return graph if timeout is None else _limited(graph, timeout)
+
+
+def _limited(graph: BuiltGraph, timeout: float) -> BuiltGraph:
+    """The same with a timeout, which is no part of what it was compiled of: there may be as many as sagas."""
+    _ = graph.fingerprint, graph.hides  # computed once for all of them
+    limited = copy.copy(graph)
+    limited.timeout = timeout
+    return limited
 
 
 def _compile(saga: str, places: tuple[Place, ...]) -> BuiltGraph:

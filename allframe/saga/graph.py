@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from allframe.errors import PayloadError, StoreFormatError
 from allframe.payload import Payload
@@ -221,7 +221,7 @@ class SagaGraph:
 
     @cached_property
     def fingerprint(self) -> str:
-        """32 hexadecimal digits: equal for equal descriptions. Source text is not part of it."""
+        """32 hexadecimal digits: equal for equal descriptions. Source text is not part of it, nor are docstrings."""
         return hashlib.sha256(self.description_json).hexdigest()[:32]
 
     @cached_property
@@ -269,9 +269,34 @@ class SagaGraph:
         return f"<SagaGraph {self.saga} v{self.version}: {' -> '.join(node.name for node in self.plan.nodes)}>"
 
 
+#: What a JSON schema says to people and not of values: much of it is taken from docstrings and the names of classes.
+_FOR_PEOPLE: Final = frozenset({"title", "description", "examples", "$comment"})
+#: Keywords whose value is a schema for each of some names, which may be any; and those whose value is no schema.
+_BY_NAME: Final = frozenset({"properties", "patternProperties", "dependentSchemas", "$defs"})
+_PLAIN: Final = frozenset({"default", "const", "enum", "required", "discriminator"})
+
+
 def _schema(payload: Payload) -> dict[str, Any]:
     try:
-        return payload.schema()
+        found: dict[str, Any] = _bare(payload.schema())
     except PayloadError:
         # Some types can be stored but not described: then only their name tells two of them apart.
         return {"python": str(payload.annotation)}
+    return found
+
+
+def _bare(schema: Any) -> Any:
+    """A JSON schema without what is only for people: to edit a docstring is no change."""
+    if isinstance(schema, list):
+        return [_bare(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {key: _of_keyword(key, value) for key, value in schema.items() if key not in _FOR_PEOPLE}
+
+
+def _of_keyword(key: str, value: Any) -> Any:
+    if key in _PLAIN:
+        return value
+    if key in _BY_NAME and isinstance(value, dict):
+        return {name: _bare(each) for name, each in value.items()}
+    return _bare(value)

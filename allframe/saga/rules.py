@@ -24,7 +24,7 @@ from allframe.saga.definition import Declared, Definition, Nameless
 from allframe.saga.marks import CompensationMark, Misplaced, SagaOptions, StepMark
 from allframe.saga.retry import Retry, is_number
 
-__all__ = ["NAME_RULE", "RULES", "check_structure", "is_name"]
+__all__ = ["NAME_RULE", "RULES", "check_structure", "is_name", "unlimited"]
 
 #: Every rule in one line.
 RULES: Final[dict[str, str]] = {
@@ -209,14 +209,14 @@ def _circle(definition: Definition, cycle: Sequence[int]) -> str:
 
 def _options_make_sense(definition: Definition) -> Iterator[Problem]:
     options = definition.options
-    for text in (*_unlimited(options.timeout), *_no_errors(options)):
+    for text in (*unlimited(options.timeout), *_no_errors(options)):
         yield Problem("AF109", f"The saga has {text}", definition.where)
     for step in definition.steps:
         for text in _no_errors(step.mark):
             yield Problem("AF109", f"{step.attribute!r} has {text}", step.where)
     for declared in definition.functions:
         mark = declared.mark
-        for text in _unlimited(mark.timeout):
+        for text in unlimited(mark.timeout):
             yield Problem("AF109", f"{declared.attribute!r} has {text}", declared.where)
         if isinstance(mark.retry, Retry):
             for problem in mark.retry.problems():
@@ -230,7 +230,8 @@ def _options_make_sense(definition: Definition) -> Iterator[Problem]:
             yield Problem("AF109", text, undo.where)
 
 
-def _unlimited(timeout: Any) -> Iterator[str]:
+def unlimited(timeout: Any) -> Iterator[str]:
+    """What is wrong with a timeout, if anything is."""
     value = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
     if value is not None and (not is_number(value) or not 0 < value < math.inf):
         yield f"timeout={timeout!r}. Expected seconds above 0, or None for no limit."

@@ -106,5 +106,15 @@ class ReadContract:
         second = names(await backend.newest_heads(HeadQuery("saga"), before=first[-1], limit=2))
         third = names(await backend.newest_heads(HeadQuery("saga"), before=second[-1], limit=2))
 
-        assert (first, second, third) == (["e", "b"], ["c", "d"], ["a"])
+        # Those of one moment are in the order in which their streams were last written.
+        assert (first, second, third) == (["e", "c"], ["d", "b"], ["a"])
         assert await backend.newest_heads(HeadQuery("saga"), before="nobody") == []
+
+    async def test_heads_of_one_moment_without_rows_are_listed_by_name(self, backend: EventStoreBackend) -> None:
+        for name in ("b", "a", "c"):
+            await backend.commit(Commit((), head(name)))
+
+        first = names(await backend.newest_heads(HeadQuery("saga"), limit=2))
+
+        assert first == ["a", "b"]
+        assert names(await backend.newest_heads(HeadQuery("saga"), before="b")) == ["c"]

@@ -14,11 +14,13 @@ from allframe.errors import ErrorInfo, SagaError
 from allframe.events.backend import EventStoreBackend, new_id
 from allframe.events.event import Event
 from allframe.events.store import EventStore
+from allframe.saga.builder import SagaDefinition
 from allframe.saga.declare import Saga
 from allframe.saga.graph import SagaGraph
 from allframe.saga.monitor import Monitor
 from allframe.saga.orchestrator import SagaOrchestrator
 from allframe.saga.outcome import SagaOutcome
+from allframe.saga.running import RunningSaga
 from allframe.saga.states import SagaStatus
 from allframe.testing.clock import VirtualClock
 from allframe.testing.mortal import Mortal, open_backend
@@ -81,7 +83,7 @@ class SagaRun:
 
 
 async def run_saga(
-    saga: Saga,
+    saga: Saga | SagaDefinition,
     *,
     outcomes: Outcomes | None = None,
     provide: Mapping[Any, object] | None = None,
@@ -100,25 +102,27 @@ async def run_saga(
     the loop runs by a `VirtualClock`.
 
     Args:
-        saga: The saga with its input.
+        saga: The saga with its input, or one that was built.
         outcomes: How attempts end, by the name of a step or of a compensation; ``"undo <step>"`` means the compensation
             of that step. One ending is for every attempt (`Crash`: for the first), a list for consecutive ones; after
             its end, and for a part that is not named, the body runs. See `allframe.testing.outcomes`.
         provide: As `SagaOrchestrator` takes it.
         store: As `SagaOrchestrator` takes it. With `Crash`, it is closed and opened again on the way.
-        id: As `SagaOrchestrator.execute` takes it.
+        id: As `SagaOrchestrator.execute` takes it; one that was built has its own.
         options: More that `SagaOrchestrator` takes.
 
     Raises:
         ValueError: ``outcomes`` names what the saga does not have, or an ending that it cannot have there.
         DependencyMissing, SagaIdConflict, PayloadError, StoreError: as `SagaOrchestrator.start`.
     """
-    graph = _graph_of(saga)
+    graph, classes = _parts_of(saga)
     script = Script(graph, outcomes or {})
     clock = StageClock()
+    if isinstance(saga, SagaDefinition):
+        id = saga.id_for(id)  # noqa: A001 - as above
     saga_id = str(uuid.UUID(bytes=new_id())) if id is None else id
     if store is None:
-        options.setdefault("sagas", [type(saga)])  # another test may have a class of the same name
+        options.setdefault("sagas", classes)  # another test may have a class of the same name
     async with open_backend(store) as backend:
         while True:
             stage = Stage(saga_id, script, clock)
@@ -129,7 +133,7 @@ async def run_saga(
                     return await _told(outcome, graph, opened)
 
 
-def run_saga_sync(saga: Saga, *, backend: str = "asyncio", **arguments: Any) -> SagaRun:
+def run_saga_sync(saga: Saga | SagaDefinition, *, backend: str = "asyncio", **arguments: Any) -> SagaRun:
     """As `run_saga`, for tests that are not async: it runs in a loop of its own, by a `VirtualClock` of its own.
 
     ``backend``: ``"asyncio"`` or ``"trio"``. ``arguments``: those of `run_saga`.
@@ -141,6 +145,12 @@ class _Rehearsed(SagaOrchestrator):
     def __init__(self, store: EventStore, stage: Stage, **options: Any) -> None:
         super().__init__(store, **options)
         self._rehearsal = stage
+        stage.find = self._running
+
+    def _running(self, saga_id: str) -> RunningSaga | None:
+        assert self._registry is not None
+        entry = self._registry.entries.get(saga_id)
+        return None if entry is None else entry.running
 
     def die(self) -> None:
         """A process that was killed says nothing of what it drops."""
@@ -148,7 +158,9 @@ class _Rehearsed(SagaOrchestrator):
         self._registry.entries.clear()
 
 
-async def _live(orchestrator: _Rehearsed, saga: Saga, stage: Stage, saga_id: str) -> SagaOutcome | None:
+async def _live(
+    orchestrator: _Rehearsed, saga: Saga | SagaDefinition, stage: Stage, saga_id: str
+) -> SagaOutcome | None:
     """How the saga ended; None if the process died before that."""
     async with orchestrator:
         handle = await orchestrator.start(saga, id=saga_id)
@@ -173,11 +185,14 @@ async def _live(orchestrator: _Rehearsed, saga: Saga, stage: Stage, saga_id: str
         return None
 
 
-def _graph_of(saga: Saga) -> SagaGraph:
+def _parts_of(saga: Saga | SagaDefinition) -> tuple[SagaGraph, list[type]]:
+    """What it runs by, and the classes that it takes to recover it."""
     given: object = saga
-    if not isinstance(given, Saga):
-        raise TypeError(f"Expected an instance of a Saga class, found {given!r}.")
-    return type(saga).graph
+    if isinstance(given, SagaDefinition):
+        return given.graph, [type(step) for step in given.steps.values()]
+    if not isinstance(given, Saga) or type(given) is Saga:
+        raise TypeError(f"Expected an instance of a Saga class, or a SagaDefinition, found {given!r}.")
+    return type(given).graph, [type(given)]
 
 
 async def _told(outcome: SagaOutcome, graph: SagaGraph, store: EventStore) -> SagaRun:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import anyio
+import anyio.lowlevel
 
 from allframe.clock import Clock, SystemClock, from_microseconds
 from allframe.saga.context import EffectUnknown, Refused, StepContext
 from allframe.saga.perform import Attempt
+from allframe.saga.running import RunningSaga
+from allframe.saga.states import RUNNING
 from allframe.testing.clock import VirtualClock
 from allframe.testing.outcomes import (
     Crash,
@@ -33,6 +36,9 @@ from allframe.testing.script import Script
 
 __all__ = ["Stage", "StageClock"]
 
+#: Seconds; short of any timeout that a saga could have.
+_MOMENT: Final = 0.005
+
 Body: TypeAlias = Callable[[], Awaitable[Any]]
 
 
@@ -44,30 +50,29 @@ class StageClock:
     def __init__(self) -> None:
         self._virtual = VirtualClock.running()
         self._clock: Clock = self._virtual or SystemClock()
-        self._skipped = timedelta()
+        #: How far it was set forward.
+        self.skipped = timedelta()
+
+    @property
+    def is_virtual(self) -> bool:
+        """Whether the loop jumps by itself to where something is due."""
+        return self._virtual is not None
 
     def now(self) -> datetime:
-        return self._clock.now() + self._skipped
+        return self._clock.now() + self.skipped
 
     def skip_to(self, time: datetime) -> None:
         """Set it forward to ``time``, unless the loop jumps there by itself."""
         if self._virtual is None:
-            self._skipped += max(time - self.now(), timedelta())
+            self.skipped += max(time - self.now(), timedelta())
 
-    def expire(self, this: Attempt) -> None:
-        """Have the deadline of ``this`` be over, as if nobody had run since."""
-        remaining = max(this.scope.deadline - anyio.current_time(), 0.0)
+    def expire(self, this: Attempt, due: datetime) -> None:
+        """Have the deadline of ``this``, which is ``due``, be over, as if nobody had run since."""
         if self._virtual is not None:
-            self._virtual.advance(remaining)
+            self._virtual.advance(max(this.scope.deadline - anyio.current_time(), 0.0))
         else:
-            self._skipped += timedelta(seconds=remaining)
+            self.skip_to(due)
             this.scope.deadline = anyio.current_time()
-
-    async def time_out(self, this: Attempt) -> None:
-        """Wait for the deadline of ``this``, which cuts the wait; real time does not pass."""
-        if self._virtual is None:
-            self.expire(this)
-        await anyio.sleep_forever()
 
 
 class Stage:
@@ -76,6 +81,8 @@ class Stage:
     def __init__(self, saga_id: str, script: Script, clock: StageClock) -> None:
         #: Set when the process has died.
         self.crashed = anyio.Event()
+        #: What the engine has in hand under an id.
+        self.find: Callable[[str], RunningSaga | None] = lambda saga_id: None
         self._saga_id, self._script, self._clock = saga_id, script, clock
 
     def call(self, context: StepContext, this: Attempt, body: Body) -> Body:
@@ -88,18 +95,51 @@ class Stage:
 
     def wait(self, until: int) -> None:
         """A retry is due then."""
-        self._clock.skip_to(from_microseconds(until))
+        saga = self.find(self._saga_id)
+        if self._skip_to(from_microseconds(until)) and saga is not None:
+            saga.engine.spawn(saga.id, saga.expire)
+
+    def _skip_to(self, time: datetime) -> bool:
+        """Set time forward; but no further than to where the saga's own timeout decides what happens.
+
+        Returns whether that passes on the way, and is to be recorded.
+        """
+        saga = self.find(self._saga_id)
+        started = None if saga is None else saga.execution.started
+        if saga is None or started is None or started.deadline is None or saga.execution.status not in RUNNING:
+            self._clock.skip_to(time)
+            return False
+        deadline = from_microseconds(started.deadline)
+        passes = deadline <= time and saga.execution.expired is None and not saga.execution.turning_back
+        decides = passes and not saga.execution.committed
+        self._clock.skip_to(deadline if decides else time)
+        return passes and not self._clock.is_virtual
+
+    async def _time_out(self, this: Attempt, due: datetime) -> None:
+        """Wait for the deadline of ``this``, which cuts the wait, as that of the saga may; real time does not pass."""
+        if not self._clock.is_virtual:
+            # A moment of real time, in which everything begins that begins together with it.
+            await anyio.sleep(_MOMENT)
+            saga = self.find(self._saga_id)
+            if self._skip_to(due) and saga is not None:
+                with anyio.CancelScope(shield=True):
+                    await saga.expire()
+                await anyio.lowlevel.checkpoint()
+            # It was cut by that, unless it is the pivot or comes after it.
+            self._clock.expire(this, due)
+        await anyio.sleep_forever()
 
     async def _play(self, ending: Staged, this: Attempt, body: Body) -> Any:
+        due = self._clock.now() + timedelta(seconds=this.timeout or 0.0)
         if isinstance(ending, Late):
             output = await body()
-            self._clock.expire(this)
+            self._clock.expire(this, due)
             return output
         if getattr(ending, "effect", isinstance(ending, LostOutput)):
             await self._take_effect(ending, body)
         match ending:
             case Timeout():
-                await self._clock.time_out(this)
+                await self._time_out(this, due)
             case Crash():
                 self.crashed.set()
                 await anyio.sleep_forever()

@@ -1,4 +1,7 @@
-"""What a saga did, in order, as its records tell it: the values of which `SagaRun.trace` consists."""
+"""What a saga did, in order, as its records tell it: the values of which `SagaRun.trace` consists.
+
+What a person said of a step, by `skip` or `resolve`, stands among the attempts: it decides as they do.
+"""
 
 from __future__ import annotations
 
@@ -11,20 +14,24 @@ from allframe.saga.execution import Execution
 from allframe.saga.graph import SagaGraph
 from allframe.saga.records import (
     Record,
+    SagaAbandoned,
     SagaRecovered,
     StepCompensated,
     StepFailed,
     StepNotCompensated,
     StepOutputLost,
+    StepResolved,
+    StepSkipped,
     StepSucceeded,
     StepUnknown,
 )
+from allframe.saga.states import SagaStatus
 
 __all__ = ["Ending", "TraceEntry", "trace_of"]
 
 
 class Ending(StrEnum):
-    """How an attempt ended."""
+    """How an attempt ended, or what a person said of its step."""
 
     DONE = "done"
     #: It returned after its deadline.
@@ -45,10 +52,20 @@ class Ending(StrEnum):
     CRASHED = "crashed"
     #: A compensation that could not be called, for the output that it needs does not exist.
     IMPOSSIBLE = "impossible"
+    #: It was cut, for the saga was abandoned.
+    ABANDONED = "abandoned"
+    #: A person counted the step as done, or as undone.
+    SKIPPED = "skipped"
+    #: A person found out that the step took effect, or what it returned.
+    FOUND_DONE = "found done"
+    #: A person found out that the step left no effect.
+    FOUND_NOT_DONE = "found not done"
 
 
 class TraceEntry(str):
     """One attempt of a step or compensation: ``"debit"``, ``"credit: timed out"``, ``"undo credit"``.
+
+    Or what a person said of one: ``"credit: found not done"``, ``"undo debit: skipped"``.
 
     It is that text, and compares equal to it; the attributes say the same and more.
     """
@@ -59,7 +76,7 @@ class TraceEntry(str):
     step: str
     #: Whether it was the compensation.
     undo: bool
-    #: From 1, counting on over crashes; 0 for a compensation that could not be called.
+    #: From 1, counting on over crashes; 0 for a compensation that could not be called, and for what a person said.
     attempt: int
     ending: Ending
     #: What it raised, if it did.
@@ -88,7 +105,11 @@ def trace_of(graph: SagaGraph, records: Iterable[tuple[Record, int]]) -> list[Tr
     execution, found = Execution(graph.plan), []
     for record, at in records:
         if isinstance(record, SagaRecovered):
-            found += _crashed(graph, execution)
+            found += _open(graph, execution, Ending.CRASHED)
+        elif isinstance(record, SagaAbandoned):
+            found += _open(graph, execution, Ending.ABANDONED)
+        elif isinstance(record, StepSkipped | StepResolved):
+            found.append(_said(graph, execution, record))
         else:
             entry = _entry(graph, record)
             found += [] if entry is None else [entry]
@@ -96,14 +117,22 @@ def trace_of(graph: SagaGraph, records: Iterable[tuple[Record, int]]) -> list[Tr
     return found
 
 
-def _crashed(graph: SagaGraph, execution: Execution) -> list[TraceEntry]:
-    """The attempts that were open when somebody else took the saga over."""
+def _open(graph: SagaGraph, execution: Execution, ending: Ending) -> list[TraceEntry]:
+    """The attempts that were open, when somebody else took the saga over or it was given up."""
     steps, states = graph.steps, execution.steps
-    found = [TraceEntry(steps[i].attribute, Ending.CRASHED, attempt=states[i].attempts) for i in execution.running]
+    found = [TraceEntry(steps[i].attribute, ending, attempt=states[i].attempts) for i in execution.running]
     if (undoing := execution.undoing) is not None:
         attempt = states[undoing].undo_attempts
-        found.append(TraceEntry(steps[undoing].attribute, Ending.CRASHED, undo=True, attempt=attempt))
+        found.append(TraceEntry(steps[undoing].attribute, ending, undo=True, attempt=attempt))
     return found
+
+
+def _said(graph: SagaGraph, execution: Execution, record: StepSkipped | StepResolved) -> TraceEntry:
+    """What a person said of a step; to skip one that is to be undone is to skip its compensation."""
+    step = graph.steps[graph.plan.index[record.step]].attribute
+    if isinstance(record, StepSkipped):
+        return TraceEntry(step, Ending.SKIPPED, undo=execution.status is SagaStatus.FAILED, attempt=0)
+    return TraceEntry(step, Ending.FOUND_DONE if record.outcome == "done" else Ending.FOUND_NOT_DONE, attempt=0)
 
 
 def _entry(graph: SagaGraph, record: Record) -> TraceEntry | None:

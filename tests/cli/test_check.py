@@ -99,3 +99,26 @@ def test_checks_the_steps_that_sagas_are_built_of(shop: Shop) -> None:
     ]
     assert "Step Credit has 1 problem:" in done.stderr
     assert "Nowhere" in done.stderr
+
+
+BUILT = """
+from allframe import SagaDefinition
+from steps import Credit, Debit
+
+fine = SagaDefinition("fine-1").add_step(Debit(account="A"))
+"""
+
+
+def test_checks_the_sagas_that_were_built(shop: Shop) -> None:
+    (shop.folder / "steps.py").write_text(STEPS)
+    (shop.folder / "fine.py").write_text(BUILT)
+    (shop.folder / "bad.py").write_text(f'{BUILT}bad = fine.add_step(Credit(account="B"))\n')
+
+    done = shop.run("check", "fine.py", "fine.py:fine", "bad.py", "bad.py:bad", "bad.py:fine", code=4)
+
+    assert done.stdout.splitlines() == [
+        "fine.py: 1 saga and 2 steps checked, no problems: fine, Credit, Debit",
+        "fine.py:fine: 1 saga checked, no problems: fine",
+        "bad.py:fine: 1 saga checked, no problems: fine",
+    ]
+    assert done.stderr.count("'debit' has no compensation, and credit can fail after it") == 2, done.stderr

@@ -70,6 +70,46 @@ def test_a_saga_that_is_not_there_is_usage(shop: Shop) -> None:
         assert "Did you mean shop:Order?" in shop.run(command, "shop:Ordr", code=2).stderr
 
 
+BUILT = """
+from allframe import SagaDefinition, SagaStep
+
+class Pack(SagaStep, timeout=5):
+    async def execute(self) -> None: ...
+
+    async def compensate(self) -> None: ...
+
+parcel = SagaDefinition("parcel-1", name="parcel", timeout=60).add_step(Pack()).add_step(Pack(), name="label")
+"""
+
+
+def test_explains_and_draws_one_that_was_built(shop: Shop) -> None:
+    (shop.folder / "built.py").write_text(BUILT)
+
+    for target in ("built.py:parcel", "built.py"):
+        told = shop.run("explain", target).stdout
+        assert told.startswith("parcel, version 1: 2 steps.\n\nForward\n  1. pack: at once; at most 5 s; undone by ")
+        assert "  1 min after its start what runs is cut, and everything is undone.\n" in told
+        assert shop.run("graph", target).stdout == (
+            "parcel\n├── pack, undone by pack.compensate\n└── label, undone by label.compensate\n"
+        )
+
+
+def test_one_that_was_built_is_no_target_of_run(shop: Shop) -> None:
+    (shop.folder / "built.py").write_text(BUILT)
+
+    done = shop.run("run", "built.py:parcel", "{}", "--store", "sqlite:///sagas.db", code=2)
+
+    assert done.stderr == (
+        "allframe: built.py:parcel is a SagaDefinition: the one saga 'parcel-1', whose input is in its steps, so there is "
+        "none to give it. Run it in Python, by run(parcel) or orchestrator.execute(parcel). To run a saga for every line of "
+        "an input, declare a class of sagas.\n"
+    )
+    assert shop.files == {"shop.py", "built.py"}
+    assert shop.run("run", "built.py", "{}", "--store", "sqlite:///sagas.db", code=2).stderr == (
+        "allframe: built.py names no saga. Write built.py:NAME; built.py has no sagas.\n"
+    )
+
+
 def test_a_terminal_gets_the_tree_with_emphasis(shop: Shop) -> None:
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "allframe", "graph", "shop.py"]

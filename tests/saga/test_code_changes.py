@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import anyio
 import pytest
+from pydantic import BaseModel, Field, SecretStr
 
-from allframe import EventStore, Retry, Saga, SagaMetadata, SagaOrchestrator, Unknown, compensates, step
+from allframe import (
+    EventStore,
+    Retry,
+    Saga,
+    SagaDefinition,
+    SagaMetadata,
+    SagaOrchestrator,
+    SagaStep,
+    Unknown,
+    compensates,
+    step,
+)
 from allframe.testing import VirtualClock
 from tests.saga.crash import crash_image
 
@@ -108,6 +121,60 @@ async def test_other_bodies_timeouts_and_retries_are_no_change(
     assert cls.graph.fingerprint == Before.graph.fingerprint
 
     assert (await recovered_with(cls, store_url, clock, tmp_path)).status == "completed"
+
+
+def documented(what: str) -> type[Saga]:
+    """A saga about which everything that can be said to people is ``what``; its values are always the same."""
+
+    class Address(BaseModel, title=what):
+        __doc__ = what
+
+        street: str = Field(description=what, examples=[what])
+
+    class Order(Saga, name="test.documented"):
+        __doc__ = what
+
+        to: Address
+        title: str = Field(default="Ms", title=what)
+        description: SecretStr = Field(description=what)
+        token: str = Field(json_schema_extra={"secret": True, "$comment": what})
+
+        @step
+        async def send(self) -> dict[str, Address]:
+            raise NotImplementedError
+
+    return Order
+
+
+def test_docstrings_titles_and_descriptions_are_no_change() -> None:
+    assert documented("where it goes").graph.fingerprint == documented("to whom").graph.fingerprint
+
+
+def test_what_says_something_of_values_stays_in_the_stored_schemas() -> None:
+    schema = documented("what it is").graph.description["input"]
+
+    assert "what it is" not in json.dumps(schema)
+    assert schema["properties"] == {
+        "to": {"$ref": "#/$defs/Address"},
+        "title": {"default": "Ms", "type": "string"},
+        "description": {"format": "password", "type": "string", "writeOnly": True},
+        "token": {"secret": True, "type": "string"},
+    }
+    assert schema["$defs"]["Address"]["properties"] == {"street": {"type": "string"}}
+
+
+def test_the_docstring_of_a_step_that_sagas_are_built_of_is_no_change() -> None:
+    def built(what: str) -> SagaDefinition:
+        class Send(SagaStep, name="test.documented.send"):
+            __doc__ = what
+
+            to: str = Field(description=what)
+
+            async def execute(self) -> None: ...
+
+        return SagaDefinition("s-1").add_step(Send(to="A"))
+
+    assert built("by post").graph.fingerprint == built("by air").graph.fingerprint
 
 
 async def test_a_new_step_at_the_end_is_run(store_url: str, clock: VirtualClock, tmp_path: Path) -> None:

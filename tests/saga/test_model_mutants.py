@@ -34,7 +34,9 @@ CASES: dict[str, dict[str, str]] = {
         "if not self.rollback.begun": "it times out before its turn",
         "if (again := self.rollback.again) is not None": "it is undone at the second try",
         "if (step := self.rollback.next) is not None": "two of them wait for a third",
-        "return (End(SagaStatus.FAILED if self.rollback.left_over() else SagaStatus.COMPENSATED),)": "it times out before its turn",
+        "return (End(SagaStatus.FAILED if self.rollback.left_over() else SagaStatus.COMPENSATED),)": (
+            "it times out before its turn"
+        ),
         "return [Run(step, at) for step, at in self.ready.items()]": "one step succeeds",
         "return (Block(step, kind),)": "the pivot ends unknown",
         "self.running": "the time is over while the pivot runs",

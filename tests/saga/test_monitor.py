@@ -290,6 +290,18 @@ async def test_history_is_the_newest_end_first(home: Home) -> None:
     assert await home.monitor.get_history() == found
 
 
+async def test_history_is_the_newest_end_first_also_where_no_time_has_passed(home: Home) -> None:
+    async with home.orchestrator() as orchestrator:
+        for saga_id in ("b", "a", "c"):
+            await orchestrator.execute(Chore(), id=saga_id)
+        found = await orchestrator.get_history()
+        rest = await orchestrator.get_history(before="c")
+
+    assert len({metadata.updated_at for metadata in found}) == 1
+    assert [metadata.id for metadata in found] == ["c", "a", "b"]
+    assert [metadata.id for metadata in rest] == ["a", "b"]
+
+
 #: What narrows the history, and what is left of it.
 FILTERS: list[tuple[dict[str, Any], list[str]]] = [
     ({"status": SagaStatus.COMPLETED}, ["c", "e4", "e0"]),

@@ -150,6 +150,22 @@ def test_without_a_loop_that_follows_it_the_orchestrator_runs_in_real_time(proje
     project.runpytest_subprocess("-p", "allframe.testing.plugin").assert_outcomes(passed=2)
 
 
+@pytest.mark.parametrize("options", [("-p", "allframe.testing.plugin"), ()], ids=["by name", "installed"])
+def test_its_fixtures_work_where_tests_are_spread_over_processes(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+) -> None:
+    """By pytest-xdist, whose workers are told which plugins the first process was given by name."""
+    pytest.importorskip("xdist")
+    if not options:
+        install(project, monkeypatch)
+    project.makepyfile(**PROJECT)
+
+    result = project.runpytest_subprocess("-W", "error", "-n", "2", "-v", *options)
+
+    result.assert_outcomes(passed=5)
+    assert set(re.findall(r"^\[(gw\d)\]", result.stdout.str(), flags=re.MULTILINE)) == {"gw0", "gw1"}
+
+
 def test_every_fixture_is_documented() -> None:
     fixtures = {
         name for name, value in vars(pytest_allframe).items() if type(value).__name__.startswith("FixtureFunction")

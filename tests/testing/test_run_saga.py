@@ -240,7 +240,7 @@ async def test_what_cannot_begin_is_raised(world: World) -> None:
     with pytest.raises(DependencyMissing):
         await run_saga(trip()())
     not_a_saga: Any = World
-    with pytest.raises(TypeError, match="Expected an instance of a Saga class, found <class"):
+    with pytest.raises(TypeError, match="Expected an instance of a Saga class, or a SagaDefinition, found <class"):
         await run_saga(not_a_saga)
 
 

@@ -135,7 +135,7 @@ class Reference(Timeline):
 
     def asked(self, verb: str) -> bool:
         """What is asked of it while it rests; returns whether it does that. Here the other verbs will be told apart."""
-        if self.status == "blocked" and next(iter(self.stuck.values())) == "output":
+        if self.status == "blocked" and "step" not in self.stuck.values():
             return False
         self.told.append("retry requested")
         self.again = {k: 0.0 for k, why in self.stuck.items() if why == "step"}

@@ -213,7 +213,6 @@ class Timeline(ABC):
 
     def _cancel(self, _: None) -> None:
         if not self.closed and not self.leaving:
-            # The answer comes first: what follows from it may end it all.
             self.replies.append("cancelled" if self.turn_back("cancel requested") else "cancel refused")
 
     def _expire(self, _: None) -> None:
@@ -221,11 +220,11 @@ class Timeline(ABC):
             self.turn_back("deadline passed")
 
     def _ask(self, _: None) -> None:
-        if self._stale:
-            self.told.append("recovered")
-            self._stale = False
-        verb = self._verbs.pop(0)
+        verb, place = self._verbs.pop(0), len(self.told)
         if self.asked(verb):
+            # Nobody takes over what rests, until something is asked of it that it does.
+            self.told[place:place] = ["recovered"] if self._stale else []
+            self._stale = False
             self.replies.append(verb)
             if self._is_out_of_time():
                 self._add(self.now, self._expire)  # nobody looked at the time while it rested
