@@ -213,7 +213,7 @@ class Timeline(ABC):
 
     def _cancel(self, _: None) -> None:
         if not self.closed and not self.leaving:
-            # The answer comes first: what follows from it may end it all.
+            self._take_over()
             self.replies.append("cancelled" if self.turn_back("cancel requested") else "cancel refused")
 
     def _expire(self, _: None) -> None:
@@ -221,9 +221,7 @@ class Timeline(ABC):
             self.turn_back("deadline passed")
 
     def _ask(self, _: None) -> None:
-        if self._stale:
-            self.told.append("recovered")
-            self._stale = False
+        self._take_over()
         verb = self._verbs.pop(0)
         if self.asked(verb):
             self.replies.append(verb)
@@ -232,6 +230,12 @@ class Timeline(ABC):
         else:
             self.replies.append(f"{verb} refused")
             self._add(self.now + PAUSE, self._ask)
+
+    def _take_over(self) -> None:
+        """Nobody takes over what rests, until something is asked of it."""
+        if self._stale:
+            self.told.append("recovered")
+            self._stale = False
 
     def _is_out_of_time(self) -> bool:
         return self.plot.timeout is not None and self.now > self.plot.timeout
