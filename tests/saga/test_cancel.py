@@ -236,6 +236,23 @@ async def test_a_second_cancel_changes_nothing(home: Home) -> None:
     assert raised.value.reason == "it rains"
 
 
+async def test_a_second_cancel_does_not_hurry_a_compensation_that_waits_to_be_tried_again(home: Home) -> None:
+    Trip = trip(timeout=None, undo_retry=Retry(attempts=2, wait=20, jitter=0))
+    home.world.tell("second", home.world.hangs())
+    home.world.tell("undo second", home.world.raises(ValueError("not yet")))
+    async with home.orchestrator() as orchestrator:
+        handle = await orchestrator.start(Trip(), id="t")
+        await home.world.until("do second")
+        await handle.cancel(reason="it rains")
+        await home.world.until("undo second")
+        await anyio.sleep(5)
+        await handle.cancel(reason="it pours")
+        await handle.outcome()
+
+    first, second = (home.world.times[i] for i, what in enumerate(home.world.journal) if what == "undo second")
+    assert second - first == pytest.approx(20, abs=0.01)
+
+
 async def test_many_at_once_are_one(home: Home) -> None:
     Trip = trip(timeout=None)
     home.world.tell("second", home.world.hangs())
