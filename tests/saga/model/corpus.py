@@ -88,6 +88,15 @@ PLAYS: Final[dict[str, tuple[Plot, Script]]] = {
         Plot({"a": _PIVOT, "b": Step(undo=None, takes="a")}),
         Script({"a": (Act("lost"),)}, verbs=("retry",)),
     ),
+    "somebody asks in vain for what is blocked, between two deaths": (
+        Plot({"a": _PIVOT, "b": Step(undo=None), "c": Step(("a",), undo=None, takes="a")}),
+        Script(
+            {"a": (Act("lost"),)},
+            cancels=(9.613,),
+            stops=(Stop(4.779, gap=0.101), Stop(11.779, gap=0.101)),
+            verbs=("retry", "retry"),
+        ),
+    ),
     "an output is lost that nobody takes": (Plot({"a": _PIVOT, "b": Step(undo=None)}), Script({"a": (Act("lost"),)})),
     "the output is there that undoing needs": (
         Plot({"a": Step(undo=Undo(if_unknown_fail=True)), "b": Step()}),
