@@ -28,6 +28,8 @@ class Forecast:
     undoes: tuple[str, ...]
     #: Where it ends, or stops.
     status: SagaStatus
+    #: What stays in effect all the same: it cannot be undone without somebody.
+    stays: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ def forecast(execution: Execution, *, reopened: bool = False) -> Forecast:
         else:
             runs.append(name[step])
             future.decide(StepSucceeded(step=name[step], attempt=1, output=b"null"), 0)
-    return Forecast(tuple(runs), tuple(undoes), future.status)
+    return Forecast(tuple(runs), tuple(undoes), future.status, future.uncompensated)
 
 
 def receipt_of(
@@ -149,9 +151,10 @@ def _then(order: Order, execution: Execution, seen: Forecast, unowned: str | Non
     if lets_end is not None:
         whoever = "The next process that opens it" if unowned else f"pid {os.getpid()}"
         return f"{whoever} lets {lets_end!r} end first: if it succeeds the saga goes on, and if not it is rolled back."
+    stays = f" It ends failed, with this still in effect: {', '.join(seen.stays)}." if seen.stays else ""
     if unowned is not None:
-        return f"No process has {unowned} open: {_noun(seen, execution)} begins when the next one opens it."
-    return f"pid {os.getpid()} {_verbs(seen)}."
+        return f"No process has {unowned} open: {_noun(seen, execution)} begins when the next one opens it.{stays}"
+    return f"pid {os.getpid()} {_verbs(seen)}.{stays}"
 
 
 def _left(execution: Execution) -> str:
@@ -192,7 +195,8 @@ def _verbs(seen: Forecast) -> str:
 
 def _noun(seen: Forecast, execution: Execution) -> str:
     if seen.undoes or execution.turning_back:
-        return f"the rollback ({_list(seen.undoes) or 'nothing has to be undone'})"
+        nothing = "nothing can be undone" if seen.stays else "nothing has to be undone"
+        return f"the rollback ({_list(seen.undoes) or nothing})"
     return f"the rest ({_list(seen.runs)})" if seen.runs else "the rest"
 
 

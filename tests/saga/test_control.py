@@ -18,11 +18,14 @@ from pydantic_core import from_json, to_json
 from allframe import (
     EventStore,
     OperationRefused,
+    Saga,
     SagaNotFound,
     SagaOrchestrator,
     SagaStatus,
     StoreInUse,
     StoreUnavailable,
+    compensates,
+    step,
 )
 from allframe.saga import control
 from allframe.saga.asking import Unanswered, ask_owner, check_folder, socket_places
@@ -330,6 +333,33 @@ async def test_without_an_owner_the_record_is_written_and_the_next_one_goes_on(f
 
     assert outcome.status is SagaStatus.COMPENSATED
     assert world.log == ["undo flight 1", "undo hotel 1"]
+
+
+class Deposit(Saga, name="control.Deposit"):
+    """A compensation that cannot work without the output, which is lost."""
+
+    @step
+    async def pay(self) -> int:
+        raise TimeoutError("read")
+
+    @compensates("pay", if_unknown="fail")
+    async def pay_back(self, pay: int) -> None: ...
+
+    @step(readonly=True)
+    async def look(self) -> None: ...
+
+
+async def test_what_stays_in_effect_is_told_without_an_owner(folder: Path) -> None:
+    path = folder / "bank.db"
+    async with SagaOrchestrator(f"sqlite:///{path}") as orchestrator:
+        assert (await (await orchestrator.start(Deposit(), id="d")).outcome()).status is SagaStatus.FAILED
+
+    receipt = await deliver(f"sqlite:///{path}", "d", Order("retry", "they answered", "ada"))
+
+    assert receipt.text == (
+        "d: retry: the rollback is tried again. No process has bank.db open: the rollback (nothing can be undone) begins "
+        "when the next one opens it. It ends failed, with this still in effect: pay."
+    )
 
 
 async def test_an_owner_that_is_no_orchestrator_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
