@@ -14,7 +14,7 @@ from datetime import timedelta
 from types import FrameType
 from typing import Any, ClassVar, Final, Literal, TypeAlias, TypeVar, cast, dataclass_transform, overload
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import BaseModel, Field, PrivateAttr
 from pydantic._internal._model_construction import ModelMetaclass
 
 from allframe.errors import DefinitionError, Problem
@@ -25,6 +25,7 @@ from allframe.saga.definition import Definition, fields_of
 from allframe.saga.graph import SagaGraph
 from allframe.saga.marks import (
     DEFAULT_TIMEOUT,
+    FROZEN,
     CompensationMark,
     Misplaced,
     Plain,
@@ -281,16 +282,7 @@ class Saga(BaseModel, metaclass=SagaMeta):
         DefinitionError: when the class is created, with everything that is wrong with it.
     """
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        ignored_types=(Misplaced,),
-        # Bytes need not be text.
-        ser_json_bytes="base64",
-        val_json_bytes="base64",
-        # Until it is compiled, so that a field that cannot be stored is told like every other problem.
-        defer_build=True,
-    )
+    model_config = FROZEN
 
     saga_name: ClassVar[str]
     saga_version: ClassVar[int]

@@ -11,11 +11,14 @@ from datetime import timedelta
 from types import CodeType
 from typing import Any, Final, Literal, cast
 
+from pydantic import ConfigDict
+
 from allframe.saga.retry import Retry
 from allframe.source import place_of_caller
 
 __all__ = [
     "DEFAULT_TIMEOUT",
+    "FROZEN",
     "MARK",
     "CompensationMark",
     "Misplaced",
@@ -98,6 +101,19 @@ class Misplaced:
     def __call__(self, *_: Any, **__: Any) -> Misplaced:
         """Itself, so that it stays in the class where it was used as a decorator: ``@step("debit")``."""
         return self
+
+
+#: What a saga and a step object are as models of pydantic.
+FROZEN: Final = ConfigDict(
+    frozen=True,
+    extra="forbid",
+    ignored_types=(Misplaced,),
+    # Bytes need not be text.
+    ser_json_bytes="base64",
+    val_json_bytes="base64",
+    # Until it is compiled, so that a field that cannot be stored is told like every other problem.
+    defer_build=True,
+)
 
 
 def marked(function: Any, mark: StepMark | CompensationMark) -> Any:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from datetime import timedelta
 from typing import Any, ClassVar, Final, Literal, cast, dataclass_transform
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import BaseModel, Field, PrivateAttr
 from pydantic._internal._model_construction import ModelMetaclass
 
 from allframe.errors import DefinitionError, Problem
@@ -24,7 +24,7 @@ from allframe.saga.declare import Errors, compensates, step
 from allframe.saga.definition import Declared, Definition, declare, fields_of, unresolved_names
 from allframe.saga.fitting import check_types
 from allframe.saga.graph import Node, Step
-from allframe.saga.marks import CompensationMark, Misplaced, SagaOptions, StepMark, mark_of, place_of_function
+from allframe.saga.marks import FROZEN, CompensationMark, Misplaced, SagaOptions, StepMark, mark_of, place_of_function
 from allframe.saga.retry import Retry
 from allframe.saga.rules import check_structure
 from allframe.saga.storable import check_storage
@@ -154,16 +154,7 @@ class SagaStep(BaseModel, metaclass=StepMeta):
         DefinitionError: when the class is created, with everything that is wrong with it.
     """
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        ignored_types=(Misplaced,),
-        # Bytes need not be text.
-        ser_json_bytes="base64",
-        val_json_bytes="base64",
-        # Until it is compiled, so that a field that cannot be stored is told like every other problem.
-        defer_build=True,
-    )
+    model_config = FROZEN
 
     step_name: ClassVar[str]
     step_version: ClassVar[int]

@@ -45,6 +45,7 @@ from allframe import (
 from allframe.saga import building
 from tests.saga import world
 from tests.saga.crash import crash_image
+from tests.saga.refusal import problems
 from tests.saga.world import Home, World
 from tests.sources import ROOT
 
@@ -115,13 +116,6 @@ def trip(saga_id: str = "trip-1", *, note: str = "", name: str | None = None) ->
         .add_step(Do(note=note), name="second")
         .add_step(Do(), name="third")
     )
-
-
-def problems(declare: Callable[[], Any]) -> list[tuple[str, str]]:
-    """The rules that ``declare`` breaks, with the texts."""
-    with pytest.raises(DefinitionError) as refusal:
-        declare()
-    return [(problem.rule, problem.text) for problem in refusal.value.problems]
 
 
 def edges(definition: SagaDefinition) -> dict[str, list[str]]:

@@ -9,7 +9,7 @@ import pytest
 
 from allframe import DefinitionError, Inject, Saga, SagaStatus, StepContext, Unknown, compensates, step
 from tests.saga import world
-from tests.saga.test_rules import refused
+from tests.saga.refusal import refused
 from tests.saga.world import Home, World
 
 pytestmark = pytest.mark.anyio

@@ -8,7 +8,7 @@ import pytest
 
 from allframe import DefinitionError, Retry, Saga, SagaOrchestrator, Unknown, compensates, step
 from allframe.saga.declare import SAGAS
-from tests.saga.test_rules import refused, rules_of
+from tests.saga.refusal import refused, rules_of
 
 pytestmark = pytest.mark.anyio
 T = TypeVar("T")

@@ -51,6 +51,7 @@ from typing_extensions import TypeAliasType, TypedDict
 from allframe import DefinitionError, Event, Inject, Retry, Saga, StepContext, Unknown, compensates, step
 from allframe.saga.rules import RULES
 from tests.naming import steady
+from tests.saga.refusal import refused, rules_of
 
 T = TypeVar("T")
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -130,24 +131,6 @@ class Happened(Event, name="test_rules.happened"):
 
 class HappenedToo(Happened, name="test_rules.happened_too"):
     pass
-
-
-def refused(declare: Callable[[], Any], rule: str) -> str:
-    """The text of the one problem that ``declare`` has, which is against ``rule``."""
-    with pytest.raises(DefinitionError) as refusal:
-        declare()
-    found = [(problem.rule, problem.text) for problem in refusal.value.problems]
-    assert [name for name, _ in found] == [rule], refusal.value
-    return found[0][1]
-
-
-def rules_of(declare: Callable[[], Any]) -> list[str]:
-    """The rules that ``declare`` breaks, in the order in which they are told."""
-    try:
-        declare()
-    except DefinitionError as error:
-        return [problem.rule for problem in error.problems]
-    return []
 
 
 def line_of(function: Any) -> int:

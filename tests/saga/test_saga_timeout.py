@@ -9,8 +9,8 @@ import pytest
 
 from allframe import CompensationFailed, OperationRefused, Retry, SagaOrchestrator, SagaStatus, SagaTimedOut, StepFailed
 from tests.saga import world
+from tests.saga.refusal import refused
 from tests.saga.shapes import shaped
-from tests.saga.test_rules import refused
 from tests.saga.world import Home, World
 
 pytestmark = pytest.mark.anyio

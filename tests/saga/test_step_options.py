@@ -9,8 +9,8 @@ import pytest
 
 from allframe import EffectUnknown, Refused, Retry, SagaStatus, SagaTimedOut
 from tests.saga import world
+from tests.saga.refusal import refused
 from tests.saga.shapes import shaped
-from tests.saga.test_rules import refused
 from tests.saga.world import Home
 
 pytestmark = pytest.mark.anyio

@@ -26,6 +26,7 @@ from allframe import (
 )
 from allframe.saga.graph import Source
 from allframe.saga.steps import STEPS, parts_of
+from tests.saga.refusal import problems, refused
 
 T = TypeVar("T")
 
@@ -44,20 +45,6 @@ class Pay(SagaStep):
         return f"{self.amount} of {self.account}"
 
     async def compensate(self) -> None: ...
-
-
-def problems(declare: Callable[[], Any]) -> list[tuple[str, str]]:
-    """The rules that ``declare`` breaks, with the texts."""
-    with pytest.raises(DefinitionError) as refusal:
-        declare()
-    return [(problem.rule, problem.text) for problem in refusal.value.problems]
-
-
-def refused(declare: Callable[[], Any], rule: str) -> str:
-    """The text of the one problem that ``declare`` has."""
-    found = problems(declare)
-    assert [name for name, _ in found] == [rule], found
-    return found[0][1]
 
 
 # --- what it is --------------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from allframe import (
 )
 from allframe.saga.threads import MOST
 from tests.saga import world
-from tests.saga.test_rules import refused
+from tests.saga.refusal import refused
 from tests.saga.world import Home
 
 pytestmark = pytest.mark.anyio
