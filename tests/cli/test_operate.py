@@ -148,6 +148,48 @@ def test_resolve_takes_the_output_by_the_class(shop: Shop) -> None:
     assert shop.book == ["post"]
 
 
+NOBODY = "allframe: Nobody runs the store, so there is nothing to wait for.\n"
+
+
+def test_without_a_process_there_is_nothing_to_wait_for(shop: Shop) -> None:
+    shop.run(*RUN, order("glue"), *STORE, code=1)
+    assert shop.run("retry", "a", *STORE, *WHY, "--wait", code=1).stderr == NOBODY
+
+    shop.run(*RUN, order("glue"), *STORE, code=1)  # it sticks still
+    skipped = shop.run("skip", "a", "reserve", *STORE, *WHY, "--wait")
+    assert "it is compensated" in skipped.stdout
+
+
+def test_what_has_changed_since_it_was_looked_at_is_left_alone(shop: Shop) -> None:
+    (shop.folder / "letters.py").write_text(LETTERS)
+    shop.run("run", "letters.py:Letter", '{"$id": "a"}', *STORE, code=1)
+    revision = json.loads(shop.run("show", "a", *STORE, "--json").stdout)["revision"]
+
+    for order in (("resolve", "a", "post", "not_done"), ("abandon", "a", "--yes"), ("retry", "a")):
+        done = shop.run(*order, *STORE, *WHY, "--expect-revision", str(revision - 1), code=2)
+        assert f"at revision {revision}, not at the expected revision {revision - 1}" in done.stderr
+
+    receipt = json.loads(
+        shop.run("resolve", "a", "post", "not_done", *STORE, *WHY, "--expect-revision", str(revision), "--json").stdout
+    )
+    assert (receipt["verb"], receipt["recorded"], receipt["revision"] > revision) == ("resolve", True, True)
+    # It goes back now, and there is nothing more to find out.
+    again = shop.run("resolve", "a", "post", "not_done", *STORE, *WHY, "--wait", code=2)
+    assert "only a step of one that is failed or blocked can be resolved" in again.stderr
+
+
+def test_a_cancel_of_what_has_gone_on_since_is_refused(shop: Shop) -> None:
+    process = shop.start(*RUN, order("tea", wait=20), *STORE)
+    with process:
+        wait_until(process, lambda: "reserve a" in shop.book)
+        stale = shop.run("cancel", "a", *STORE, *WHY, "--expect-revision", "9", code=2).stderr
+        shop.run("cancel", "a", *STORE, *WHY, "--expect-revision", "1", "--wait")
+        process.communicate(timeout=30)
+
+    assert "Saga 'a' is at revision 1, not at the expected revision 9" in stale
+    assert shop.book == ["reserve a", "release a"]
+
+
 @pytest.mark.parametrize("verb", ["cancel", "retry", "abandon"])
 def test_a_reason_and_a_store_are_needed(shop: Shop, verb: str) -> None:
     assert "Missing option '--reason'" in shop.run(verb, "a", *STORE, code=2).stderr
