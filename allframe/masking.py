@@ -133,6 +133,16 @@ def _texts(value: Any) -> Iterator[str]:
         yield from chain.from_iterable(map(_texts, value))
     elif value is not None and not isinstance(value, bool):
         yield str(value)
+        yield from _as_bytes(str(value))
+
+
+def _as_bytes(text: str) -> Iterator[str]:
+    """How the bytes would look that may be stored as ``text``; those of a `SecretBytes` are stored as base64."""
+    try:
+        data = base64.b64decode(text, altchars=b"-_", validate=True)
+    except ValueError:
+        return
+    yield from (repr(data)[2:-1], data.hex(), data.decode(errors="ignore"))
 
 
 # --- in texts --------------------------------------------------------------------------------------------------------
@@ -159,7 +169,8 @@ def reveal(value: Any, dumped: Any, config: Mapping[str, Any]) -> Any:
     if isinstance(value, RootModel):
         return reveal(value.root, dumped, value.model_config)
     if isinstance(value, BaseModel) and isinstance(dumped, dict):
-        inside = {**dict(value), **(value.__pydantic_extra__ or {})}
+        # iter(): a field may be called "keys", and dict() would call it
+        inside = {**dict(iter(value)), **(value.__pydantic_extra__ or {})}
         return {key: reveal(inside.get(key), item, value.model_config) for key, item in dumped.items()}
     if dataclasses.is_dataclass(value) and isinstance(dumped, dict):
         config = getattr(value, "__pydantic_config__", config)

@@ -16,7 +16,7 @@ from itertools import accumulate
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
-from pydantic_core import from_json, to_json
+from pydantic_core import PydanticSerializationError, from_json, to_json
 from typing_extensions import TypeAliasType
 
 from allframe.errors import PayloadError
@@ -88,8 +88,8 @@ class Payload:
             same = (loaded == value and self.is_instance(value)) or _comparable(loaded) == _comparable(value)
         except PayloadError:
             raise
-        except Exception as error:  # of pydantic, or of a serializer, a validator or an __eq__ of the value
-            raise PayloadError(f"{self._mismatch(value, what)} ({self._reason(error)}).") from error
+        except Exception as error:  # noqa: BLE001 - of pydantic, or of a serializer, a validator or an __eq__ of the value
+            raise PayloadError(f"{self._mismatch(value, what)} ({self._reason(error)}).") from self._cause(error)
         if not same:
             raise PayloadError(
                 f"{what} does not come back equal: {self._describe(value)} was stored as {self.name} and read back as "
@@ -107,8 +107,8 @@ class Payload:
         """
         try:
             return self._read(data)
-        except Exception as error:
-            raise PayloadError(f"{what} cannot be read as {self.name}: {self._reason(error)}.") from error
+        except Exception as error:  # noqa: BLE001 - as above
+            raise PayloadError(f"{what} cannot be read as {self.name}: {self._reason(error)}.") from self._cause(error)
 
     def is_instance(self, value: Any) -> bool:
         """Whether ``value`` is of the annotated type, without converting anything."""
@@ -140,6 +140,10 @@ class Payload:
 
     def _reason(self, error: Exception) -> str:
         return _reason(error, discreet=self.hides)
+
+    def _cause(self, error: Exception) -> Exception | None:
+        """``error``, unless it quotes the value where a traceback shows it; what it says stands in `_reason`."""
+        return None if self.hides or isinstance(error, PydanticSerializationError) else error
 
 
 def _adapter(annotation: Any) -> TypeAdapter[Any]:

@@ -5,10 +5,13 @@ Whoever runs the store is asked; if nobody does, the record is written here, and
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
+from decimal import Decimal
 from enum import StrEnum
+from json import loads
 from typing import Annotated, Any, TypeAlias
 
 import anyio
@@ -220,3 +223,11 @@ def _check_json(data: bytes) -> None:
         from_json(data)
     except ValueError as error:
         raise Stop(f"--output is no JSON: {error}. A text needs its quotes: --output '\"A-17\"'.") from error
+    loads(data, parse_float=_check_number)
+
+
+def _check_number(text: str) -> None:
+    """A JSON number with a fraction is read as a float, also where the step returns a ``Decimal``."""
+    number = float(text)
+    if math.isfinite(number) and Decimal(repr(number)) != Decimal(text):
+        raise Stop(f'--output has the number {text}, which would be read as {number!r}. Write it as a text: "{text}".')

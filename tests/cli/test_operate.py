@@ -138,6 +138,11 @@ def test_resolve_takes_the_output_by_the_class(shop: Shop) -> None:
     )
     assert "cannot be read as int" in shop.run(*resolve, "--output", '"x"', "-m", "letters.py", code=2).stderr
     assert "--output is no JSON" in shop.run(*resolve, "--output", "{", "-m", "letters.py", code=2).stderr
+    assert shop.run(*resolve, "--output", '{"a": [12345678901234567.89]}', "-m", "letters.py", code=2).stderr == (
+        "allframe: --output has the number 12345678901234567.89, which would be read as 1.2345678901234568e+16. Write it as "
+        'a text: "12345678901234567.89".\n'
+    )
+    assert "cannot be read as int" in shop.run(*resolve, "--output", "1.10", "-m", "letters.py", code=2).stderr
     said = shop.run(*resolve, "--output", "7", "-m", "letters.py").stdout
     assert said == (
         "a: 'post' is resolved: it took effect. No process has sagas.db open: the rest (file) begins when the next one opens "
