@@ -168,7 +168,9 @@ class Performer:
 
         async def body() -> Any:
             function = partial(part.function, *positional, **arguments, **await scope.made())
-            return await (function() if part.is_async else on_thread(self.engine.threads, function, this))
+            if part.is_async:
+                return await function()
+            return await on_thread(self.engine.threads, scope.kept_by(function), this)
 
         call: Callable[[], Awaitable[Any]] = body
         if self.engine.rehearsal is not None:

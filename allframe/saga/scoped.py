@@ -6,7 +6,8 @@ Nothing is opened for an attempt that needs nothing of a container.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import anyio
@@ -93,6 +94,13 @@ class Scoped:
         self._this.making = None
         return made
 
+    def kept_by(self, function: Callable[[], Any]) -> Callable[[], Any]:
+        """``function``, which keeps the objects open for as long as it runs, also when nobody else has their scope.
+
+        What is dropped is finalised by the garbage collector, under the hands of a thread that goes on.
+        """
+        return function if self._scope is None else partial(_call_within, self, function)
+
     async def close(self, saga_id: str, step: str) -> None:
         """Finalise them. What goes wrong is logged, and changes nothing of what was recorded.
 
@@ -110,3 +118,8 @@ class Scoped:
                 trouble,
                 exc_info=trouble,
             )
+
+
+def _call_within(scoped: Scoped, function: Callable[[], Any]) -> Any:
+    """Whoever calls it has ``scoped`` in hand until it returns."""
+    return function()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -596,6 +598,53 @@ async def test_closing_that_hangs_does_not_keep_anybody_from_leaving(
 
     assert anyio.current_time() - began == pytest.approx(4, abs=0.5), "two to end, two to close"
     assert await home.told("m") == ["started", "first succeeded"]
+
+
+class Tool:
+    open = True
+
+
+class Long(Saga, name="Long"):
+    """It goes on with its tool until ``gate`` opens."""
+
+    @step(timeout=None)
+    def work(self, tool: Inject[Tool], gate: Inject[threading.Event]) -> None:
+        LONG.append("began")
+        gate.wait(30)
+        LONG.append("with an open tool" if tool.open else "with a closed tool")
+
+
+#: What a thread that nobody waits for any more says.
+LONG: list[str] = []
+
+
+@pytest.mark.threads_take_time
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # trio tells of a generator that the garbage collector ends
+async def test_a_thread_that_outlives_its_orchestrator_goes_on_with_open_objects(home: Home) -> None:
+    class Tools(dishka.Provider):
+        @dishka.provide(scope=Scope.REQUEST)
+        async def tool(self) -> AsyncIterator[Tool]:
+            tool = Tool()
+            try:
+                yield tool
+            finally:
+                tool.open = False
+
+    gate = threading.Event()
+    LONG.clear()
+    container = dishka.make_async_container(Tools(), lock_factory=anyio.Lock)
+    async with home.orchestrator(container=container, provide={threading.Event: gate}, grace=0) as orchestrator:
+        await orchestrator.start(Long(), id="l")
+        while not LONG:
+            await anyio.sleep(0.01)
+    for _ in range(3):
+        gc.collect()
+        await anyio.sleep(0.01)
+    gate.set()
+    while len(LONG) < 2:
+        await anyio.sleep(0.01)
+
+    assert LONG == ["began", "with an open tool"]
 
 
 class Outer:
