@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeGuard, TypeVar
+from typing import TypeGuard, TypeVar, cast
 
 from allframe import Saga, SagaDefinition, SagaGraph, SagaStep
 from allframe.cli.exits import Exit, Stop
@@ -77,11 +77,8 @@ def _pick(text: str, module: ModuleType, sagas: dict[str, T]) -> T:
         raise Stop(f"{text} names no saga. Write {place}:NAME; {_there_are(place, sagas)}.")
     if name in sagas:
         return sagas[name]
-    base: Any = vars(module).get(name)
-    is_saga: bool = _is_saga(base)
-    if is_saga:
-        found: T = base  # for other sagas: whoever uses it is told so
-        return found
+    if _is_saga(vars(module).get(name)):
+        return cast("T", vars(module)[name])  # a base for others: whoever uses it is told so
     if name in vars(module):
         raise Stop(f"{place}:{name} is no saga: {_what(vars(module)[name])}. {_there_are(place, sagas)}.")
     nearest = get_close_matches(name, sagas, n=1)
