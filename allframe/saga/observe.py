@@ -42,7 +42,7 @@ class Observers:
         self._observers = tuple(observers)
         for observer in self._observers:
             _check(observer)
-        self._logged: set[tuple[int, type[Exception]]] = set()
+        self._logged: set[tuple[int, type[BaseException]]] = set()
 
     def __bool__(self) -> bool:
         return bool(self._observers)
@@ -60,7 +60,9 @@ class Observers:
             if inspect.iscoroutine(result):
                 result.close()
                 raise TypeError(f"it returned a coroutine, which nobody awaits: {_ONLY_PLAIN}")
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a saga must not stop for who looks on
             if (index, type(error)) in self._logged:
                 return
             self._logged.add((index, type(error)))

@@ -312,7 +312,8 @@ def _possible(execution: Execution) -> str:
     name = [node.name for node in execution.plan.nodes]
     found: list[str] = []
     forward = execution.status in (SagaStatus.NOT_STARTED, SagaStatus.EXECUTING, SagaStatus.BLOCKED)
-    if forward and not execution.rollback.begun and not execution.committed and execution.cancel is None:
+    decided = execution.cancel or (execution.expired if execution.turning_back else None)
+    if forward and not execution.rollback.begun and not execution.committed and decided is None:
         found.append("cancel")
     if execution.status in (SagaStatus.FAILED, SagaStatus.BLOCKED):
         if execution.blocked is None or execution.blocked.kind != BlockedKind.OUTPUT:

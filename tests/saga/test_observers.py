@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,17 @@ async def test_one_that_raises_is_logged_once_a_type_and_harms_nobody(
     assert "failed with record 1 of saga t" in errors[0]
     assert "KeyError(1)" in errors[0]
     assert caplog.records[0].exc_info is not None
+
+
+async def test_one_that_would_end_the_program_harms_no_saga(home: Home, caplog: pytest.LogCaptureFixture) -> None:
+    def quits(record: SagaRecord) -> None:
+        sys.exit(3)
+
+    async with home.orchestrator(on_record=[quits]) as orchestrator:
+        assert (await orchestrator.execute(trip()(), id="t")).status == "completed"
+
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert message.endswith("SystemExit(3)")
 
 
 async def test_one_that_returns_a_coroutine_is_told_that_nobody_awaits_it(
