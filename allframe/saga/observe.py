@@ -61,7 +61,7 @@ class Observers:
                 raise TypeError(f"it returned a coroutine, which nobody awaits: {_ONLY_PLAIN}")
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # noqa: BLE001 - a saga must not stop for who looks on
+        except BaseException as error:
             if (index, type(error)) in self._logged:
                 return
             self._logged.add((index, type(error)))
