@@ -10,7 +10,10 @@ from typing import Final
 
 from allframe.saga.context import Refused
 
-__all__ = ["Retry"]
+__all__ = ["LONGEST", "Retry", "is_number"]
+
+#: The longest time that can be declared, in seconds: some thirty years. A date that far away can be written.
+LONGEST: Final = 1e9
 
 #: The longest wait that an exception can ask for, in seconds.
 LONGEST_ASKED: Final = 86_400.0
@@ -83,6 +86,10 @@ class Retry:
             if not is_number(value) or not least <= value <= most or value == math.inf:
                 upper = f" to {most:g}" if most != math.inf else ""
                 problems.append(f"{name} is {value!r}; expected a number from {least:g}{upper}")
+        for name in ("wait", "max_wait"):
+            value = getattr(self, name)
+            if is_number(value) and LONGEST < value < math.inf:
+                problems.append(f"{name} is {value!r}; expected at most {LONGEST:g} seconds, some thirty years")
         for name in ("on", "give_up_on"):
             kinds = getattr(self, name)
             kinds = kinds if isinstance(kinds, tuple) else (kinds,)
@@ -105,4 +112,4 @@ def _asked_for(error: BaseException | None) -> float:
 
 def is_number(value: object) -> bool:
     """Whether it is an int or a float, and not NaN."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and value == value

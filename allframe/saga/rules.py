@@ -22,7 +22,7 @@ from pydantic import BaseModel
 from allframe.errors import Problem
 from allframe.saga.definition import Declared, Definition, Nameless
 from allframe.saga.marks import CompensationMark, Misplaced, SagaOptions, StepMark
-from allframe.saga.retry import Retry, is_number
+from allframe.saga.retry import LONGEST, Retry, is_number
 
 __all__ = ["NAME_RULE", "RULES", "check_structure", "is_name", "unlimited"]
 
@@ -235,6 +235,8 @@ def unlimited(timeout: Any) -> Iterator[str]:
     value = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
     if value is not None and (not is_number(value) or not 0 < value < math.inf):
         yield f"timeout={timeout!r}. Expected seconds above 0, or None for no limit."
+    elif value is not None and value > LONGEST:
+        yield f"timeout={timeout!r}. Expected at most {LONGEST:g} seconds, some thirty years, or None for no limit."
 
 
 def _no_errors(said: SagaOptions | StepMark) -> Iterator[str]:

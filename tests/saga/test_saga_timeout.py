@@ -286,6 +286,13 @@ def test_af109_a_timeout_that_makes_no_sense(timeout: object) -> None:
     )
 
 
+@pytest.mark.parametrize("timeout", [1e308, 10**400, timedelta.max])
+def test_af109_a_timeout_that_ends_at_no_date_that_can_be_written(timeout: object) -> None:
+    assert refused(lambda: shaped(LINE, timeout=timeout), "AF109") == (
+        f"The saga has timeout={timeout!r}. Expected at most 1e+09 seconds, some thirty years, or None for no limit."
+    )
+
+
 def test_it_is_inherited_and_can_be_taken_away() -> None:
     base = shaped(LINE, timeout=60)
 
