@@ -162,7 +162,8 @@ def caller() -> str:
 
 
 def _is_plumbing(module: str) -> bool:
-    return module == "contextlib" or module == "allframe" or module.startswith("allframe.")
+    # asyncio: below what `allframe.run` opens, there is its loop before there is whoever called it.
+    return module.partition(".")[0] in ("allframe", "asyncio", "contextlib")
 
 
 def _in_forked_child() -> None:
