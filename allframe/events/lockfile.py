@@ -155,7 +155,8 @@ def _now() -> str:
 
 def caller() -> str:
     """The place in the program, ``file:line``, that called into allframe."""
-    return place_of_caller("allframe", "contextlib")
+    # asyncio: below what `allframe.run` opens, there is its loop before there is whoever called it.
+    return place_of_caller("allframe", "asyncio", "contextlib")
 
 
 def _in_forked_child() -> None:

@@ -111,7 +111,15 @@ class Registry:
             self._control.close()
             if self._claimed:
                 with anyio.CancelScope(shield=True):
-                    await self.backend.release()
+                    await self._release()
+
+    async def _release(self) -> None:
+        """Note in the store that we left, so that what is still open there is not taken for a crash."""
+        try:
+            await self.backend.release()
+        except StoreUnavailable as error:
+            # Whatever makes us leave must not be lost for this: it is told where the records were held.
+            logger.warning("the store is left without a note, and its next owner takes that for a crash: %s", error)
 
     def _fail_all(self) -> None:
         """Tell whoever waits that we are gone."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import resource
 import sqlite3
 import subprocess
+import sys
 from contextlib import closing
 
 import pytest
 
-from tests.cli.shell import Shop, wait_until
+from tests.cli.shell import Shop, environment, wait_until
 
 RUN = ("run", "shop.py:Order")
 STORE = ("--store", "sqlite:///sagas.db")
@@ -164,6 +166,25 @@ def test_a_full_disk_ends_the_run_and_room_continues_it(shop: Shop) -> None:
     for number in range(200):
         assert f"pay o-{number}" in shop.book
     assert "200 of 200 sagas." in shop.run("list", *STORE, "--limit", "1000", "--status", "completed").stdout
+
+
+def test_a_file_that_cannot_even_be_left_in_order_is_told_the_same_way(shop: Shop) -> None:
+    """A disk so full that the log cannot be written: closing the store fails as well."""
+    file = shop.orders(*({"$id": f"o-{number}", "item": "tea " * 50} for number in range(200)))
+
+    full = subprocess.run(
+        [sys.executable, "-m", "allframe", *RUN, file, *STORE],
+        cwd=shop.folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000)),
+    )
+
+    assert full.returncode == 3
+    assert message(full).startswith("allframe: The store cannot be written: ")
+    assert message(full).endswith("What was recorded before stands; mend it, and the same command continues.")
 
 
 def test_usage_is_told_by_the_parser(shop: Shop) -> None:

@@ -217,6 +217,28 @@ async def test_names_the_owner_of_a_file_that_is_open(tmp_path: Path) -> None:
             await anyio.to_thread.run_sync(lambda: run(Buy(item="tea"), provide={Shelf: Shelf()}, store=url))
 
 
+class Hold(Saga, name="test_run.Hold"):
+    @step
+    def hold(self, gates: Inject[list[threading.Event]]) -> None:
+        began, gate = gates
+        began.set()
+        gate.wait(30)
+
+
+def test_names_the_call_that_has_the_file_open(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/store.db"
+    began, gate = gates = [threading.Event(), threading.Event()]
+    call = threading.Thread(target=lambda: run(Hold(), store=url, provide={list[threading.Event]: gates}))
+    call.start()
+    try:
+        assert began.wait(30)
+        with pytest.raises(StoreInUse, match=rf"opened at {__file__}:\d+\."):
+            run(Hold(), store=url, provide={list[threading.Event]: gates})
+    finally:
+        gate.set()
+        call.join()
+
+
 def test_ctrl_c_lets_the_running_step_end(tmp_path: Path) -> None:
     url, log = f"sqlite:///{tmp_path}/store.db", tmp_path / "log"
 

@@ -114,6 +114,7 @@ def test_our_own_tests_run_with_and_without_it(
     if installed:
         install(project, monkeypatch)
     monkeypatch.chdir(ROOT)
+    monkeypatch.delenv("ALLFRAME_LOOPS", raising=False)
     test = "tests/testing/test_clock.py::test_an_hour_passes_on_the_loop_and_on_the_wall"
 
     result = project.run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, test)
