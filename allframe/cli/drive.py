@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,7 +88,7 @@ class Tally:
 
 
 async def drive(
-    orchestrator: SagaOrchestrator, lines: Iterable[Line], concurrency: int, on_end: Callable[[Ending], None]
+    orchestrator: SagaOrchestrator, lines: Sequence[Line], concurrency: int, on_end: Callable[[Ending], None]
 ) -> None:
     """Run a saga for each line, at most ``concurrency`` at once. Sagas that exist already are waited for.
 
@@ -107,7 +107,7 @@ async def drive(
                     failures.append(error)
                     group.cancel_scope.cancel()
 
-        for _ in range(concurrency):
+        for _ in range(min(concurrency, len(lines))):
             group.start_soon(worker, rest)
     if failures:
         raise failures[0]

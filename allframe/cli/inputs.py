@@ -141,6 +141,8 @@ def _documents(text: str) -> tuple[str, bool, Iterator[tuple[int, bytes]]]:
         return _either("standard input", sys.stdin.buffer.read())
     if text.lstrip().startswith("{"):
         return "the input", False, iter([(1, text.encode("utf-8", "surrogateescape"))])
+    if not text.strip():
+        raise Stop("INPUT is empty. It is a JSON object, a .json or .jsonl file, or - for standard input.")
     path = Path(text)
     data = _read(path)
     if path.suffix.lower() == ".json":

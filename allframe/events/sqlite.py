@@ -128,7 +128,9 @@ class SqliteBackend:
         self._file.check_place()
         size = self._file.size()
         if size is None:
-            raise StoreUnavailable(f"{self._file.path} cannot be read: there is no such file, and mode=ro makes none.")
+            raise StoreUnavailable(
+                f"{self._file.path} cannot be read: there is no such file, and whoever only reads makes none."
+            )
         if size == 0:
             raise StoreUnavailable(f"{self._file.path} cannot be read: it is empty, no store was made of it yet.")
         self._file.check_format()

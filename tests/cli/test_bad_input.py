@@ -43,6 +43,7 @@ def test_a_bad_line_is_told_with_its_number_and_the_others_run(shop: Shop) -> No
     ("arguments", "code", "said"),
     [
         ((*RUN, "order.jsonl", *STORE), 2, "allframe: There is no file order.jsonl. Did you mean orders.jsonl?"),
+        ((*RUN, "", *STORE), 2, "allframe: INPUT is empty. It is a JSON object, a .json or .jsonl file, or -"),
         (("run", "shop.py:Ordr", TEA, *STORE), 2, "allframe: shop.py has no saga 'Ordr'. Did you mean shop.py:Order?"),
         (("run", "shp.py:Order", TEA, *STORE), 2, "allframe: There is no file shp.py. Did you mean shop.py?"),
         ((*RUN, TEA), 2, "allframe: Which store? Give --store URL"),
