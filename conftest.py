@@ -43,6 +43,7 @@ _REGISTRIES = (SAGAS, STEPS, events._NAMES)  # noqa: SLF001 - other tests have c
 
 def _turn_to(namespace: dict[str, Any]) -> None:
     """A reader's program: an empty folder, and no classes but its own."""
+    namespace["__name__"] = "__main__"
     folder = tempfile.TemporaryDirectory()
     namespace["_leave"] = (folder, Path.cwd(), [registry._classes for registry in _REGISTRIES])  # noqa: SLF001
     os.chdir(folder.name)

@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from tests.cli.shell import Shop, environment
+from tests.cli.shell import ROOT, Shop, environment
 
 TREE = "order\n├── reserve, undone by release\n└── pay (readonly)\n"
 
@@ -23,6 +23,17 @@ def test_explains_a_saga(shop: Shop) -> None:
     )
     assert "\n  - pay fails or ends unknown: reserve.\n" in done.stdout
     assert shop.files == {"shop.py"}, "nothing was opened"
+
+
+def test_the_saga_of_the_readme_is_explained_before_it_does_anything(shop: Shop) -> None:
+    page = (ROOT / "README.md").read_text()
+    program, _, rest = page.partition("```python\n")[2].partition("```\n")
+    (shop.folder / "transfer.py").write_text(program)
+
+    done = shop.run("explain", "transfer.py:TransferMoney")
+
+    assert done.stdout in rest
+    assert shop.files == {"shop.py", "transfer.py"}
 
 
 def test_draws_a_tree(shop: Shop) -> None:
