@@ -32,6 +32,7 @@ from allframe.errors import (
     StoreInUse,
     StoreUnavailable,
 )
+from allframe.events.correlation import correlated
 from allframe.events.event import Event, RecordedEvent
 from allframe.events.store import EventStore
 from allframe.inject import Inject
@@ -79,6 +80,7 @@ __all__ = [
     "Event",
     "EventStore",
     "RecordedEvent",
+    "correlated",
     # errors
     "AllframeError",
     "AlreadyExecuting",

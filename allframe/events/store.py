@@ -11,6 +11,7 @@ from pydantic_core import from_json
 
 from allframe.errors import PayloadError, StoreUnavailable
 from allframe.events.backend import BackendStats, Commit, EventStoreBackend, Row, StoredRow, Write, new_id
+from allframe.events.correlation import with_correlation
 from allframe.events.event import Event, RecordedEvent, event_payload
 from allframe.events.memory import MemoryBackend
 from allframe.events.sqlite import SqliteBackend
@@ -87,7 +88,7 @@ class EventStore:
         """Append ``events``, all or none; returns the stream's new version. They are durable when it returns.
 
         ``expected_version`` is the version that the stream must have: 0 for a new one, None for whatever it has.
-        ``metadata`` goes with each of them.
+        ``metadata`` goes with each of them, and so does the correlation that holds here (`correlated`).
 
         Raises:
             ConcurrencyError: the stream has another version.
@@ -113,7 +114,8 @@ class EventStore:
         """
         backend = self.opened()
         now = time.time_ns() // 1000
-        prepared = tuple(_write(stream, events, expected, now, metadata) for stream, events, expected in writes)
+        about = with_correlation(metadata)
+        prepared = tuple(_write(stream, events, expected, now, about) for stream, events, expected in writes)
         return list(await backend.commit(Commit(prepared))) if prepared else []
 
     async def flush(self) -> None:

@@ -1,0 +1,81 @@
+"""What belongs together, and what came of what: carried by context into the metadata of every event.
+
+``correlation_id`` is the same for everything that one request set off; ``causation_id`` is the id of what came right
+before: an event, a command, a saga. Both go by context variables, so tasks and worker threads inherit them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from allframe.events.event import RecordedEvent
+
+__all__ = ["Correlation", "caused_by", "correlated", "current_correlation", "with_correlation"]
+
+
+@dataclass(frozen=True, slots=True)
+class Correlation:
+    """What goes into the metadata of the events that are appended meanwhile."""
+
+    correlation_id: str
+    causation_id: str | None = None
+
+
+_current: ContextVar[Correlation | None] = ContextVar("allframe_correlation", default=None)
+
+
+def current_correlation() -> Correlation | None:
+    """The correlation that holds here, or None."""
+    return _current.get()
+
+
+@contextmanager
+def correlated(by: str | RecordedEvent) -> Iterator[Correlation]:
+    """Within the block, what is appended, dispatched and started belongs to ``by``.
+
+    ``by`` is the id of a request, or an event that is being handled: then what comes of it has the event's correlation,
+    or the event's id where it has none, and the event as its cause.
+    """
+    if isinstance(by, RecordedEvent):
+        correlation = Correlation(str(by.metadata.get("correlation_id") or by.id), by.id)
+    else:
+        correlation = Correlation(by)
+    with _holding(correlation):
+        yield correlation
+
+
+@contextmanager
+def caused_by(causation_id: str, correlation_id: str | None = None) -> Iterator[Correlation]:
+    """Within the block, ``causation_id`` is the cause.
+
+    The correlation is ``correlation_id``, else the one that holds here; where there is none, the cause begins one.
+    """
+    around = _current.get()
+    inherited = None if around is None else around.correlation_id
+    correlation = Correlation(correlation_id or inherited or causation_id, causation_id)
+    with _holding(correlation):
+        yield correlation
+
+
+def with_correlation(metadata: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """``metadata`` and the correlation that holds here; what it says itself stays."""
+    correlation = _current.get()
+    if correlation is None:
+        return metadata
+    added = {"correlation_id": correlation.correlation_id}
+    if correlation.causation_id is not None:
+        added["causation_id"] = correlation.causation_id
+    return {**added, **(metadata or {})}
+
+
+@contextmanager
+def _holding(correlation: Correlation) -> Iterator[None]:
+    token = _current.set(correlation)
+    try:
+        yield
+    finally:
+        _current.reset(token)
