@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
@@ -18,6 +19,8 @@ from allframe.errors import AllframeError
 __all__ = ["guarded"]
 
 P = ParamSpec("P")
+#: Why standard output, a file on a full disk, cannot be written. The store's troubles are errors of ours.
+_NO_ROOM = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 
 
 def guarded(command: Callable[P, Exit]) -> Callable[P, None]:
@@ -53,6 +56,10 @@ def _explain(error: BaseException) -> int:
         case BrokenPipeError():
             # Whoever read has had enough; Python's own flush at exit would complain about it.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return Exit.INCOMPLETE
+        case OSError(errno=number) if number in _NO_ROOM:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            warn(f"allframe: The output cannot be written: {error.strerror}. What was recorded stands.")
             return Exit.INCOMPLETE
         case _:
             raise error

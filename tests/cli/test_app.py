@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -42,4 +43,27 @@ def test_names_the_extra_that_is_missing(missing: str) -> None:
     assert done.stderr == (
         f"allframe: the command line needs {missing}, which is not installed. Install it with: "
         "pip install 'allframe[cli]'\n"
+    )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+@pytest.mark.parametrize("arguments", [("list",), ("list", "--json"), ("show", "a")])
+def test_output_that_cannot_be_written_is_told_in_a_line(shop: Shop, arguments: tuple[str, ...]) -> None:
+    store = ("--store", "sqlite:///sagas.db")
+    shop.run("run", "shop.py:Order", '{"$id": "a", "item": "tea"}', *store)
+
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "allframe", *arguments, *store],
+            cwd=shop.folder,
+            env=environment(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+
+    assert done.returncode == 1
+    assert done.stderr == (
+        "allframe: The output cannot be written: No space left on device. What was recorded stands.\n"
     )
