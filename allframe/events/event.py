@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -135,8 +135,10 @@ class RecordedEvent:
             StoreFormatError: if this program has no class for its type and version, an upcaster fails, or the class
                 cannot read it.
         """
-        where = f"position {self.position}, revision {self.revision} of stream {self.stream!r}"
-        return decode(self.type, self.schema_version, self.data, self._versions, where)
+        return decode(self.type, self.schema_version, self.data, self._versions, self._where)
+
+    def _where(self) -> str:
+        return f"position {self.position}, revision {self.revision} of stream {self.stream!r}"
 
     @property
     def is_readable(self) -> bool:
@@ -174,20 +176,22 @@ class RecordedEvent:
         return replace(self, metadata=deepcopy(self.metadata, memo))
 
 
-def decode(name: str, version: int, data: bytes, versions: Versions | None = None, where: str = "") -> Event:
+def decode(
+    name: str, version: int, data: bytes, versions: Versions | None = None, where: Callable[[], str] = str
+) -> Event:
     """The event that was stored under ``name`` and ``version``, upcast by ``versions``.
 
-    ``where`` says in errors where it is stored.
+    ``where`` says where it is stored, and is asked if that must be told.
 
     Raises:
         StoreFormatError: if this program has no class for them, an upcaster fails, or the class cannot read it.
     """
     before = name, version
-    if versions is not None:
-        name, version, data = versions.upcast(name, version, data, where=where)
+    if versions is not None and versions.has_upcaster(name, version):
+        name, version, data = versions.upcast(name, version, data, where=where())
     cls = _NAMES.find(name, version)
     if cls is None:
-        stored = _stored(before, where, versions).rstrip(",")
+        stored = _stored(before, where(), versions).rstrip(",")
         raise StoreFormatError(
             f"The store holds an event {stored}, and this program cannot read it: {_have(name, version)}"
         )
@@ -198,7 +202,7 @@ def decode(name: str, version: int, data: bytes, versions: Versions | None = Non
         remedy = "The class has changed since it was stored: give it a new version."
         if (name, version) != before:
             remedy = "Mend the upcaster, or the class. What is stored was not touched."
-        raise StoreFormatError(f"The stored event {_stored(before, where, versions)} {said} {remedy}") from error
+        raise StoreFormatError(f"The stored event {_stored(before, where(), versions)} {said} {remedy}") from error
     return event
 
 

@@ -238,16 +238,16 @@ def make_rows(
 def to_recorded(row: StoredRow, versions: VersionRegistry | None = None) -> RecordedEvent:
     """A backend's row as an event; its payload is read when it is first asked for, by ``versions``."""
     return RecordedEvent(
-        id=row.id.hex(),
-        position=row.position,
-        stream=row.stream,
-        revision=row.revision,
-        type=row.type,
-        schema_version=row.schema_version,
-        data=row.data,
-        recorded_at=_EPOCH + timedelta(microseconds=row.recorded_at),
-        metadata={} if row.metadata is None else from_json(row.metadata),
-        _versions=versions,
+        row.id.hex(),
+        row.position,
+        row.stream,
+        row.revision,
+        row.type,
+        row.schema_version,
+        row.data,
+        _EPOCH + timedelta(microseconds=row.recorded_at),
+        {} if row.metadata is None else from_json(row.metadata),
+        versions,
     )
 
 

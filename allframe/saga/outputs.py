@@ -133,8 +133,13 @@ def _store_event(event: Event) -> tuple[bytes, Event]:
 
 
 def _load_event(content: Any, what: str, versions: Versions | None) -> Event:
-    where = f"{what[0].lower()}{what[1:]}"
     try:
-        return decode(content["type"], content["version"], to_json(content["data"]), versions, where)
+        return decode(
+            content["type"],
+            content["version"],
+            to_json(content["data"]),
+            versions,
+            lambda: f"{what[0].lower()}{what[1:]}",
+        )
     except (KeyError, TypeError) as error:
         raise StoreFormatError(f"{what} is no event: {error!r}.") from error
