@@ -35,6 +35,8 @@ from allframe.errors import (
 from allframe.events.correlation import correlated
 from allframe.events.event import Event, RecordedEvent
 from allframe.events.store import EventStore
+from allframe.events.upcasting import AutoUpcaster, Upcaster, upcasts
+from allframe.events.versioning import MigrationPath, VersionRegistry
 from allframe.inject import Inject
 from allframe.saga.builder import SagaDefinition
 from allframe.saga.context import EffectUnknown, Refused, StepContext, Unknown
@@ -77,10 +79,15 @@ __all__ = [
     "SagaStatus",
     "run",
     # events
+    "AutoUpcaster",
     "Event",
     "EventStore",
+    "MigrationPath",
     "RecordedEvent",
+    "Upcaster",
+    "VersionRegistry",
     "correlated",
+    "upcasts",
     # errors
     "AllframeError",
     "AlreadyExecuting",

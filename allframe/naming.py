@@ -68,6 +68,14 @@ class Names(Generic[C]):
         """The versions known of ``name``, in ascending order."""
         return sorted(version for known, version in self._classes if known == name and self._living(known, version))
 
+    def known(self) -> dict[str, list[int]]:
+        """The versions that are known, in ascending order, by name."""
+        found: dict[str, list[int]] = {}
+        for name, version in sorted(self._classes):
+            if self._living(name, version):
+                found.setdefault(name, []).append(version)
+        return found
+
     def all(self) -> list[C]:
         """Every known class, in the order of definition."""
         return [cls for refs in list(self._classes.values()) for ref in refs if (cls := ref()) is not None]

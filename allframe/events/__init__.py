@@ -4,5 +4,16 @@ from __future__ import annotations
 
 from allframe.events.event import Event, RecordedEvent
 from allframe.events.store import EventStore
+from allframe.events.upcasting import AutoUpcaster, Upcaster, upcasts
+from allframe.events.versioning import MigrationPath, VersionRegistry
 
-__all__ = ["Event", "EventStore", "RecordedEvent"]
+__all__ = [
+    "AutoUpcaster",
+    "Event",
+    "EventStore",
+    "MigrationPath",
+    "RecordedEvent",
+    "Upcaster",
+    "VersionRegistry",
+    "upcasts",
+]

@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict
+from pydantic_core import from_json
 
-from allframe.errors import DefinitionError, PayloadError, Problem, StoreFormatError
+from allframe.errors import AllframeError, DefinitionError, PayloadError, Problem, StoreFormatError
 from allframe.masking import hidden_args, may_hold_secrets
 from allframe.naming import Names
 from allframe.payload import Payload
 from allframe.source import place_here, place_of
 
-__all__ = ["Event", "RecordedEvent", "decode", "event_payload", "is_stream_name", "stream_of"]
+__all__ = [
+    "Event",
+    "RecordedEvent",
+    "Versions",
+    "class_of",
+    "decode",
+    "event_classes",
+    "event_payload",
+    "is_stream_name",
+    "known_versions",
+    "stream_of",
+]
 
 _NAMES: Names[type[Event]]
 
@@ -75,6 +88,22 @@ class Event(BaseModel):
 _NAMES = Names("event", "AF118")
 
 
+class Versions(Protocol):
+    """How what was stored in the past is read: a `VersionRegistry`."""
+
+    def upcast(self, type: str, version: int, data: bytes, *, where: str = "") -> tuple[str, int, bytes]:  # noqa: A002 - the word of the whole API
+        """The name, version and payload that it is read as."""
+        ...
+
+    def has_upcaster(self, type: str, from_version: int) -> bool:  # noqa: A002 - the word of the whole API
+        """Whether what is stored so is upcast."""
+        ...
+
+    def describe(self, type: str, version: int) -> str:  # noqa: A002 - the word of the whole API
+        """What is done to what is stored so: ``", upcast to version 2 by add_currency (bank.py:12),"``, or nothing."""
+        ...
+
+
 @dataclass(frozen=True)
 class RecordedEvent:
     """An event as it stands in the store."""
@@ -95,36 +124,127 @@ class RecordedEvent:
     #: UTC. For people only: order is ``position``, never time.
     recorded_at: datetime
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    #: Of the store that it was read from, if that has any.
+    _versions: Versions | None = field(default=None, repr=False, compare=False)
 
     @cached_property
     def event(self) -> Event:
-        """The event itself, read when first asked for.
+        """The event itself, read when first asked for, as the class that it has today.
 
         Raises:
-            StoreFormatError: if this program has no class for its type and version, or the class cannot read it.
+            StoreFormatError: if this program has no class for its type and version, an upcaster fails, or the class
+                cannot read it.
         """
-        return decode(self.type, self.schema_version, self.data)
+        return decode(self.type, self.schema_version, self.data, self._versions, self._where)
+
+    def _where(self) -> str:
+        return f"position {self.position}, revision {self.revision} of stream {self.stream!r}"
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether this program can read the `event`. What is stored is there all the same: `payload`."""
+        try:
+            _ = self.event
+        except AllframeError:
+            return False
+        return True
+
+    def payload(self) -> dict[str, Any]:
+        """What is stored, as it was stored: no upcaster and no class is asked. Secrets in it are not masked.
+
+        Raises:
+            StoreFormatError: if it is damaged.
+        """
+        try:
+            found: dict[str, Any] = from_json(self.data)
+        except ValueError as error:
+            raise StoreFormatError(
+                f"What is stored at position {self.position} is damaged: {error}. Its bytes are in .data."
+            ) from error
+        return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The functions of a registry stay here. Where they have work to do the event itself goes along, if it can be read.
+        if self._versions is not None and self._versions.has_upcaster(self.type, self.schema_version):
+            _ = self.is_readable
+        return {**self.__dict__, "_versions": None}
+
+    def __copy__(self) -> Self:
+        return replace(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return replace(self, metadata=deepcopy(self.metadata, memo))
 
 
-def decode(name: str, version: int, data: bytes) -> Event:
-    """The event that was stored under ``name`` and ``version``.
+def decode(
+    name: str, version: int, data: bytes, versions: Versions | None = None, where: Callable[[], str] = str
+) -> Event:
+    """The event that was stored under ``name`` and ``version``, upcast by ``versions``.
+
+    ``where`` says where it is stored, and is asked if that must be told.
 
     Raises:
-        StoreFormatError: if this program has no class for them, or the class cannot read it.
+        StoreFormatError: if this program has no class for them, an upcaster fails, or the class cannot read it.
     """
+    before = name, version
+    if versions is not None and versions.has_upcaster(name, version):
+        name, version, data = versions.upcast(name, version, data, where=where())
     cls = _NAMES.find(name, version)
     if cls is None:
-        known = _NAMES.versions(name)
-        have = f"it has version {', '.join(map(str, known))}" if known else "it has no event of that name"
+        stored = _stored(before, where(), versions).rstrip(",")
         raise StoreFormatError(
-            f"The store holds an event {name!r} of version {version}, and this program cannot read it: {have}. Import "
-            "the module that defines it before reading."
+            f"The store holds an event {stored}, and this program cannot read it: {_have(name, version)}"
         )
     try:
-        event: Event = event_payload(cls).load(data, f"the stored event {name!r}")
+        event: Event = event_payload(cls).load(data, "It")
     except PayloadError as error:
-        raise StoreFormatError(f"{error} The class has changed since it was stored: give it a new version.") from error
+        said = str(error).removeprefix("It ")
+        remedy = "The class has changed since it was stored: give it a new version."
+        if (name, version) != before:
+            remedy = "Mend the upcaster, or the class. What is stored was not touched."
+        raise StoreFormatError(f"The stored event {_stored(before, where(), versions)} {said} {remedy}") from error
     return event
+
+
+def _stored(form: tuple[str, int], where: str, versions: Versions | None) -> str:
+    """What is stored, where, and what was done to it, for errors."""
+    upcast = "" if versions is None else versions.describe(*form)
+    return f"{form[0]!r} of version {form[1]}{f' ({where})' if where else ''}{upcast}"
+
+
+def _have(name: str, version: int) -> str:
+    """What this program has of ``name``, and what to do to read ``version``."""
+    known = _NAMES.versions(name)
+    if known and version > known[-1]:
+        return (
+            f"it has version {', '.join(map(str, known))}. A newer program wrote it: deploy that one here. What is stored "
+            "can be looked at as it is, in .payload()."
+        )
+    if known:
+        return (
+            f"it has version {', '.join(map(str, known))}. Import the module that defines it, or give the EventStore "
+            "versions=VersionRegistry([...]) with an upcaster from it."
+        )
+    return "it has no event of that name. Import the module that defines it before reading."
+
+
+def class_of(name: str, version: int) -> type[Event] | None:
+    """The class that was imported under this stored name and version, or None.
+
+    Raises:
+        DefinitionError: if two different classes have it.
+    """
+    return _NAMES.find(name, version)
+
+
+def event_classes() -> list[type[Event]]:
+    """Every event class that was imported, in the order of definition."""
+    return _NAMES.all()
+
+
+def known_versions() -> dict[str, list[int]]:
+    """The versions of event classes that were imported, in ascending order, by stored name."""
+    return _NAMES.known()
 
 
 def event_payload(cls: type[Event]) -> Payload:

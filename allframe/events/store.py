@@ -16,6 +16,7 @@ from allframe.events.event import Event, RecordedEvent, event_payload
 from allframe.events.memory import MemoryBackend
 from allframe.events.sqlite import SqliteBackend
 from allframe.events.url import MemoryUrl, parse_url
+from allframe.events.versioning import VersionRegistry
 from allframe.masking import shown
 from allframe.payload import Payload
 
@@ -39,13 +40,21 @@ class EventStore:
 
     ``backend`` is a database, its URL (``sqlite:///relative.db``, ``sqlite:////absolute.db``, ``memory://``), or
     nothing for memory. A stream's version is the number of its events. Streams that begin with ``$`` are allframe's
-    own: they can be read, and are never appended to here.
+    own: they can be read, and are never appended to here. ``versions`` reads what was stored in the past as the classes
+    of today, wherever events are read from this store.
 
     Raises:
         StoreUnavailable: for a URL that allframe does not understand.
+        DefinitionError: (AF121) if ``versions`` has a path that leads to no class.
     """
 
-    def __init__(self, backend: EventStoreBackend | str | None = None) -> None:
+    def __init__(
+        self, backend: EventStoreBackend | str | None = None, *, versions: VersionRegistry | None = None
+    ) -> None:
+        if versions is not None:
+            versions.check()
+        #: How what was stored in the past is read, if anybody said so.
+        self.versions = versions
         self.backend: EventStoreBackend = _backend(backend)
         self._state: Literal["new", "open", "closed"] = "new"
 
@@ -156,7 +165,7 @@ class EventStore:
             start = after if last is None else last.revision
             return await self.opened().read_stream(stream, after=start, limit=PAGE)
 
-        return _Pages(following)
+        return _Pages(following, self.versions)
 
     def read_all(self, *, after: int = 0, system: bool = False) -> AsyncIterator[RecordedEvent]:
         """The events of all streams with a position above ``after``; allframe's own streams only with ``system``."""
@@ -165,7 +174,7 @@ class EventStore:
             start = after if last is None else last.position
             return await self.opened().read_all(after=start, limit=PAGE, system=system)
 
-        return _Pages(following)
+        return _Pages(following, self.versions)
 
     async def stats(self) -> BackendStats:
         """How much it holds."""
@@ -188,8 +197,13 @@ class EventStore:
 class _Pages:
     """Rows a page at a time. No generator: who stops in the middle would have to close it."""
 
-    def __init__(self, following: Callable[[StoredRow | None], Awaitable[list[StoredRow]]]) -> None:
+    def __init__(
+        self,
+        following: Callable[[StoredRow | None], Awaitable[list[StoredRow]]],
+        versions: VersionRegistry | None,
+    ) -> None:
         self._following = following
+        self._versions = versions
         self._page: Iterator[StoredRow] = iter(())
         self._last: StoredRow | None = None
         self._is_last_page = False
@@ -206,7 +220,7 @@ class _Pages:
         if row is None:
             raise StopAsyncIteration
         self._last = row
-        return to_recorded(row)
+        return to_recorded(row, self._versions)
 
 
 def make_rows(
@@ -221,18 +235,19 @@ def make_rows(
     return tuple(_row(event, recorded_at, about) for event in events)
 
 
-def to_recorded(row: StoredRow) -> RecordedEvent:
-    """A backend's row as an event; its payload is read when it is first asked for."""
+def to_recorded(row: StoredRow, versions: VersionRegistry | None = None) -> RecordedEvent:
+    """A backend's row as an event; its payload is read when it is first asked for, by ``versions``."""
     return RecordedEvent(
-        id=row.id.hex(),
-        position=row.position,
-        stream=row.stream,
-        revision=row.revision,
-        type=row.type,
-        schema_version=row.schema_version,
-        data=row.data,
-        recorded_at=_EPOCH + timedelta(microseconds=row.recorded_at),
-        metadata={} if row.metadata is None else from_json(row.metadata),
+        row.id.hex(),
+        row.position,
+        row.stream,
+        row.revision,
+        row.type,
+        row.schema_version,
+        row.data,
+        _EPOCH + timedelta(microseconds=row.recorded_at),
+        {} if row.metadata is None else from_json(row.metadata),
+        versions,
     )
 
 

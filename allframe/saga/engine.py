@@ -10,6 +10,7 @@ import anyio
 from allframe.clock import Clock
 from allframe.errors import StoreError, StoreUnavailable
 from allframe.events.backend import Commit, EventStoreBackend
+from allframe.events.versioning import VersionRegistry
 from allframe.inject import Provider
 from allframe.saga.catalog import Catalog
 from allframe.saga.observe import Observers
@@ -42,6 +43,8 @@ class Engine(Protocol):
     """What the sagas of one orchestrator share."""
 
     backend: EventStoreBackend
+    #: How events that were stored in the past are read.
+    versions: VersionRegistry | None
     provider: Provider
     clock: Clock
     #: This opening of the store.

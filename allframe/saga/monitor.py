@@ -17,6 +17,7 @@ from allframe.clock import from_microseconds, to_microseconds
 from allframe.errors import ErrorInfo, SagaNotFound, StoreFormatError
 from allframe.events.backend import EventStoreBackend, Head, HeadQuery, StoredRow
 from allframe.events.store import EventStore
+from allframe.events.versioning import VersionRegistry
 from allframe.saga.discretion import shown_input, shown_output
 from allframe.saga.encoding import decode
 from allframe.saga.execution import Execution
@@ -100,6 +101,11 @@ class Monitor:
     @property
     def _backend(self) -> EventStoreBackend:
         return self._store.backend
+
+    @property
+    def versions(self) -> VersionRegistry | None:
+        """How the store reads events of the past."""
+        return self._store.versions
 
     async def get_saga(self, id: str) -> SagaMetadata | None:  # noqa: A002 - the word of the whole API
         """Where the saga with this id stands; None if there is none."""

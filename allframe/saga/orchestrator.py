@@ -357,7 +357,7 @@ class SagaOrchestrator(Operators):
         live = None if entry is None or entry.running is None else entry.running.error
         try:
             running = await restore(registry, self._monitor, saga_id, self._catalog.find)
-            events = await events_of(self._monitor, self._store.backend, saga_id)
+            events = await events_of(self._monitor, self._store.backend, saga_id, self._store.versions)
         except (CannotLoad, StoreError):
             # It ended, but with a class that this program does not have: its outputs cannot be read.
             stored = await self._monitor.read(saga_id)

@@ -15,7 +15,7 @@ from pydantic_core import from_json, to_json
 
 from allframe.errors import PayloadError, StoreFormatError
 from allframe.events.backend import Write
-from allframe.events.event import Event, decode, event_payload, stream_of
+from allframe.events.event import Event, Versions, decode, event_payload, stream_of
 from allframe.events.store import make_rows
 from allframe.payload import check_size
 from allframe.saga.graph import Step
@@ -80,12 +80,12 @@ def told_output(step: Step, value: Any, json: bytes | None) -> StoredOutput:
     return store_output(step, value)
 
 
-def load_output(step: Step, data: bytes, form: str) -> Any:
-    """What ``step`` returned.
+def load_output(step: Step, data: bytes, form: str, versions: Versions | None = None) -> Any:
+    """What ``step`` returned; events in it are upcast by ``versions``.
 
     Raises:
         PayloadError: if the annotation, or the event's class, has changed so that it cannot be read.
-        StoreFormatError: if the class of an event is not there, or what is stored is damaged.
+        StoreFormatError: if the class of an event is not there, an upcaster fails, or what is stored is damaged.
     """
     what = f"The stored output of step {step.attribute!r}"
     if form == "value":
@@ -95,9 +95,9 @@ def load_output(step: Step, data: bytes, form: str) -> Any:
     except ValueError as error:
         raise StoreFormatError(f"{what} is damaged: {error}.") from error
     if form == "event":
-        return _load_event(content, what)
+        return _load_event(content, what, versions)
     if form == "events" and isinstance(content, list):
-        return [_load_event(item, what) for item in content]
+        return [_load_event(item, what, versions) for item in content]
     raise StoreFormatError(f"{what} is damaged: it is of the form {form!r}, and holds {type(content).__name__}.")
 
 
@@ -132,8 +132,14 @@ def _store_event(event: Event) -> tuple[bytes, Event]:
     return b'{"type":%s,"version":%d,"data":%s}' % (to_json(cls.event_name), cls.event_version, data), loaded
 
 
-def _load_event(content: Any, what: str) -> Event:
+def _load_event(content: Any, what: str, versions: Versions | None) -> Event:
     try:
-        return decode(content["type"], content["version"], to_json(content["data"]))
+        return decode(
+            content["type"],
+            content["version"],
+            to_json(content["data"]),
+            versions,
+            lambda: f"{what[0].lower()}{what[1:]}",
+        )
     except (KeyError, TypeError) as error:
         raise StoreFormatError(f"{what} is no event: {error!r}.") from error

@@ -234,7 +234,7 @@ class Performer:
         if state.output is None:
             return state.as_unknown()
         if index not in self.outputs:
-            self.outputs[index] = load_output(self.graph.steps[index], state.output, state.form)
+            self.outputs[index] = load_output(self.graph.steps[index], state.output, state.form, self.engine.versions)
         return self.outputs[index]
 
     def _name(self, index: int) -> str:

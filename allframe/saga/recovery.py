@@ -12,8 +12,9 @@ from typing import Any
 
 from allframe.errors import AllframeError, StoreFormatError
 from allframe.events.backend import EventStoreBackend
-from allframe.events.event import Event
+from allframe.events.event import Event, Versions
 from allframe.events.store import to_recorded
+from allframe.events.versioning import VersionRegistry
 from allframe.saga.building import graph_of, places_of
 from allframe.saga.engine import Engine
 from allframe.saga.execution import Execution
@@ -80,13 +81,15 @@ async def restore(engine: Engine, monitor: Monitor, saga_id: str, find: FindClas
         engine=engine,
         execution=execution,
         digest=digest_of(stored.started.input),
-        outputs=_outputs_of(execution, graph),
+        outputs=_outputs_of(execution, graph, engine.versions),
         events=None,
         redefined=definition if changed else None,
     )
 
 
-async def events_of(monitor: Monitor, backend: EventStoreBackend, saga_id: str) -> list[Event]:
+async def events_of(
+    monitor: Monitor, backend: EventStoreBackend, saga_id: str, versions: VersionRegistry | None = None
+) -> list[Event]:
     """What the saga emitted, oldest first: each record is preceded, in the store, by the events that go with it.
 
     Raises:
@@ -97,7 +100,7 @@ async def events_of(monitor: Monitor, backend: EventStoreBackend, saga_id: str) 
         count = getattr(entry.record, "emitted", 0)
         if count:
             rows = await backend.read_all(after=entry.position - count - 1, limit=count, system=True)
-            found += [to_recorded(row).event for row in rows]
+            found += [to_recorded(row, versions).event for row in rows]
     return found
 
 
@@ -173,12 +176,12 @@ def _input_of(stored: StoredSaga, graph: SagaGraph) -> Any:
         raise CannotLoad(BlockedKind.CODE, _sentence(error)) from error
 
 
-def _outputs_of(execution: Execution, graph: SagaGraph) -> dict[int, Any]:
+def _outputs_of(execution: Execution, graph: SagaGraph, versions: Versions | None) -> dict[int, Any]:
     found = {}
     for i, state in enumerate(execution.steps):
         if state.output is not None:
             try:
-                found[i] = load_output(graph.steps[i], state.output, state.form)
+                found[i] = load_output(graph.steps[i], state.output, state.form, versions)
             except Exception as error:  # as above
                 raise CannotLoad(BlockedKind.CODE, _sentence(error)) from error
     return found

@@ -73,7 +73,7 @@ class Registry:
         #: Nothing new begins; what runs may end.
         self.leaving = False
         self.store_trouble: StoreError | None = None
-        self.monitor, self.catalog = monitor, catalog
+        self.monitor, self.catalog, self.versions = monitor, catalog, monitor.versions
         self.verbs, self.turns = Verbs(self), Turns(max_running, self._run)
         self._ephemeral = ephemeral
         self._clean, self._claimed = True, False

@@ -328,7 +328,9 @@ def test_a_payload_that_the_class_cannot_read_is_a_format_error(data: bytes) -> 
     with pytest.raises(StoreFormatError) as refusal:
         decode("test_event.debited", 2, data)
 
-    assert str(refusal.value).startswith("the stored event 'test_event.debited' cannot be read as Debited: ")
+    assert str(refusal.value).startswith(
+        "The stored event 'test_event.debited' of version 2 cannot be read as Debited: "
+    )
     assert str(refusal.value).endswith("The class has changed since it was stored: give it a new version.")
 
 
