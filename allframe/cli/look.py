@@ -163,6 +163,8 @@ def _print_summary(metadata: SagaMetadata, values: dict[str, Any]) -> None:
         ("error", metadata.error),
         ("reason", metadata.reason),
         ("still in effect", ", ".join(metadata.uncompensated)),
+        ("correlation", metadata.correlation_id),
+        ("cause", metadata.causation_id),
         ("started", moment(metadata.started_at)),
         ("updated", f"{moment(metadata.updated_at)}, {elapsed(max(0.0, duration))} later"),
     ):

@@ -14,7 +14,7 @@ from typing import Any
 
 from allframe.events.event import RecordedEvent
 
-__all__ = ["Correlation", "caused_by", "correlated", "current_correlation", "with_correlation"]
+__all__ = ["Correlation", "caused_by", "correlated", "correlation_in", "current_correlation", "with_correlation"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,13 @@ class Correlation:
 
     correlation_id: str
     causation_id: str | None = None
+
+    def as_metadata(self) -> dict[str, str]:
+        """What of it stands in the metadata of an event."""
+        found = {"correlation_id": self.correlation_id}
+        if self.causation_id is not None:
+            found["causation_id"] = self.causation_id
+        return found
 
 
 _current: ContextVar[Correlation | None] = ContextVar("allframe_correlation", default=None)
@@ -66,10 +73,15 @@ def with_correlation(metadata: Mapping[str, Any] | None) -> Mapping[str, Any] | 
     correlation = _current.get()
     if correlation is None:
         return metadata
-    added = {"correlation_id": correlation.correlation_id}
-    if correlation.causation_id is not None:
-        added["causation_id"] = correlation.causation_id
-    return {**added, **(metadata or {})}
+    return {**correlation.as_metadata(), **(metadata or {})}
+
+
+def correlation_in(metadata: Mapping[str, Any]) -> Correlation | None:
+    """The correlation that is in the metadata of an event, or None."""
+    correlation_id, causation_id = metadata.get("correlation_id"), metadata.get("causation_id")
+    if not isinstance(correlation_id, str):
+        return None
+    return Correlation(correlation_id, causation_id if isinstance(causation_id, str) else None)
 
 
 @contextmanager

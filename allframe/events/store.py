@@ -20,7 +20,7 @@ from allframe.events.versioning import VersionRegistry
 from allframe.masking import shown
 from allframe.payload import Payload
 
-__all__ = ["EventStore", "make_rows", "to_recorded"]
+__all__ = ["EventStore", "make_rows", "metadata_json", "to_recorded"]
 
 #: Rows that are read at a time.
 PAGE = 1000
@@ -231,8 +231,17 @@ def make_rows(
     Raises:
         PayloadError: if one cannot be stored and read back equal.
     """
-    about = None if not metadata else _METADATA.store(dict(metadata), "The metadata of an event")[0]
+    about = metadata_json(metadata)
     return tuple(_row(event, recorded_at, about) for event in events)
+
+
+def metadata_json(metadata: Mapping[str, Any] | None) -> bytes | None:
+    """The stored form of the metadata of events; None for none.
+
+    Raises:
+        PayloadError: if it cannot be stored and read back equal.
+    """
+    return None if not metadata else _METADATA.store(dict(metadata), "The metadata of an event")[0]
 
 
 def to_recorded(row: StoredRow, versions: VersionRegistry | None = None) -> RecordedEvent:

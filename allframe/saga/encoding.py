@@ -25,9 +25,9 @@ _RAW: Final = {SagaStarted: "input", StepSucceeded: "output", StepResolved: "out
 _ABSENT: Final = object()
 
 
-def row_of(record: Record, now: int) -> Row:
+def row_of(record: Record, now: int, metadata: bytes | None = None) -> Row:
     """The row that is to be stored. ``now``: microseconds since 1970, UTC."""
-    return Row(new_id(), record.type, SCHEMA_VERSION, encode(record), now)
+    return Row(new_id(), record.type, SCHEMA_VERSION, encode(record), now, metadata)
 
 
 def encode(record: Record) -> bytes:

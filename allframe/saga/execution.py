@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from allframe.errors import ErrorInfo
+from allframe.events.correlation import Correlation
 from allframe.saga import verdicts
 from allframe.saga.conclusions import conclusion
 from allframe.saga.context import UnknownReason
@@ -73,6 +74,8 @@ class Execution:
         self.steps = [StepState() for _ in plan.nodes]
         self.status = SagaStatus.NOT_STARTED
         self.started: SagaStarted | None = None
+        #: What it was started in: it stands beside the first record, so whoever reads that tells.
+        self.correlation: Correlation | None = None
         #: The fingerprint of the graph that it runs by.
         self.definition = ""
         self.epoch = 0

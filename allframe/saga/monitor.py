@@ -16,6 +16,7 @@ from pydantic_core import from_json
 from allframe.clock import from_microseconds, to_microseconds
 from allframe.errors import ErrorInfo, SagaNotFound, StoreFormatError
 from allframe.events.backend import EventStoreBackend, Head, HeadQuery, StoredRow
+from allframe.events.correlation import correlation_in
 from allframe.events.store import EventStore
 from allframe.events.versioning import VersionRegistry
 from allframe.saga.discretion import shown_input, shown_output
@@ -61,6 +62,9 @@ class SagaMetadata:
     reason: str | None
     #: How many records it has: what a verb's ``expected_revision`` is compared with.
     revision: int = 0
+    #: What it was started in, if anything (`allframe.correlated`), and what came right before.
+    correlation_id: str | None = None
+    causation_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,9 @@ class StoredSaga:
         Raises:
             StoreFormatError: if they name a step that it does not have.
         """
-        return _fold(plan, self.records)
+        execution = _fold(plan, self.records)
+        execution.correlation = self.execution.correlation
+        return execution
 
 
 class Monitor:
@@ -233,7 +239,10 @@ class Monitor:
         if not isinstance(started, SagaStarted):
             raise StoreFormatError(f"The stream of saga {id!r} begins with {started.type!r}.")
         plan = await self.plan(_definition(records))
-        return StoredSaga(started, _fold(plan, records), records)
+        execution = _fold(plan, records)
+        if rows[0].metadata is not None:
+            execution.correlation = correlation_in(from_json(rows[0].metadata))
+        return StoredSaga(started, execution, records)
 
     async def plan(self, fingerprint: str) -> Plan:
         """The stored structure of a saga.
@@ -305,6 +314,8 @@ def metadata_of(saga_id: str, execution: Execution) -> SagaMetadata:
         attention=execution.attention,
         reason=reason,
         revision=execution.revision,
+        correlation_id=None if execution.correlation is None else execution.correlation.correlation_id,
+        causation_id=None if execution.correlation is None else execution.correlation.causation_id,
     )
 
 

@@ -15,6 +15,7 @@ from pydantic_core import from_json, to_json
 
 from allframe.errors import PayloadError, StoreFormatError
 from allframe.events.backend import Write
+from allframe.events.correlation import with_correlation
 from allframe.events.event import Event, Versions, decode, event_payload, stream_of
 from allframe.events.store import make_rows
 from allframe.payload import check_size
@@ -104,12 +105,12 @@ def load_output(step: Step, data: bytes, form: str, versions: Versions | None = 
 def event_writes(
     emitted: Sequence[tuple[Event, str | None]], *, saga_id: str, step: str, recorded_at: int
 ) -> tuple[Write, ...]:
-    """The events of one attempt as writes, in the order in which they were emitted.
+    """The events of one attempt as writes, in the order in which they were emitted, with the correlation that holds here.
 
     Raises:
         PayloadError: if one of them cannot be stored, or its stream's template fills to a reserved name.
     """
-    metadata = {"saga": saga_id, "step": step}
+    metadata = with_correlation({"saga": saga_id, "step": step})
     writes: list[Write] = []
     for event, named in emitted:
         stream = named or stream_of(event, saga_id)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -16,6 +16,7 @@ from typing import Any, Final
 import anyio
 
 from allframe.clock import to_microseconds
+from allframe.events.correlation import Correlation, caused_by
 from allframe.saga.context import StepContext, idempotency_key
 from allframe.saga.engine import Engine
 from allframe.saga.execution import Execution
@@ -97,14 +98,19 @@ class Performer:
         part = self._part(move)
         slot: object = None if part.is_async or is_off() else await self._slot()
         try:
-            if not forward:
-                return None if is_off() else await self._compensate(move.step)
             if is_off():
-                return Ended(StepNotBegun(step=self._name(move.step), attempt=self.execution.steps[move.step].attempts))
-            return await self._run(move.step)
+                attempts = self.execution.steps[move.step].attempts
+                return Ended(StepNotBegun(step=self._name(move.step), attempt=attempts)) if forward else None
+            with self.correlated():
+                return await (self._run(move.step) if forward else self._compensate(move.step))
         finally:
             if slot is not None:
                 self.engine.threads.limiter.release_on_behalf_of(slot)
+
+    def correlated(self) -> AbstractContextManager[Correlation]:
+        """Within it, what is appended, dispatched and started comes of this saga, and belongs to what it was started in."""
+        around = self.execution.correlation
+        return caused_by(self.id, (around and around.correlation_id) or self.id)
 
     def _part(self, move: Run | Compensate) -> Step | Compensation:
         step = self.graph.steps[move.step]

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from pydantic_core import from_json
+
 from allframe.clock import from_microseconds
 from allframe.errors import ErrorInfo, StoreFormatError
 from allframe.events.backend import Commit, Row, StoredRow
@@ -112,5 +114,6 @@ def _made(stream: str, revision: int, position: int, row: Row | StoredRow, saga:
         schema_version=row.schema_version,
         data=row.data,
         recorded_at=from_microseconds(row.recorded_at),
+        metadata={} if row.metadata is None else from_json(row.metadata),
         saga=saga,
     )

@@ -24,7 +24,6 @@ from allframe.saga.catalog import Catalog
 from allframe.saga.clerk import block
 from allframe.saga.control import Control
 from allframe.saga.engine import Rehearsal, persist
-from allframe.saga.execution import Execution
 from allframe.saga.graph import SagaGraph
 from allframe.saga.handle import Entry
 from allframe.saga.idleness import Idleness
@@ -34,7 +33,7 @@ from allframe.saga.observe import Observers
 from allframe.saga.orders import Order, who
 from allframe.saga.records import BlockedKind, SagaBlocked, SagaRecovered
 from allframe.saga.recovery import CannotLoad, load
-from allframe.saga.running import RunningSaga, digest_of, started_by
+from allframe.saga.running import RunningSaga, new_saga, started_by
 from allframe.saga.states import RUNNING, TERMINAL, Move, SagaStatus
 from allframe.saga.streams import CATEGORY, saga_id_of
 from allframe.saga.threads import Threads
@@ -213,14 +212,15 @@ class Registry:
     # --- new sagas ---------------------------------------------------------------------------------------------------
 
     def begin(self, saga: Any, graph: SagaGraph, data: bytes, saga_id: str | None) -> Entry:
-        """Hand in a new saga.
+        """Hand in a new saga, which belongs to the correlation that holds here.
 
         Raises:
             OrchestratorClosed: if we are leaving.
+            PayloadError: if the correlation cannot be stored.
         """
         self.check_open(saga_id)
         saga_id = saga_id or str(uuid.UUID(bytes=new_id()))
-        running = RunningSaga(saga_id, saga, graph, self, Execution(graph.plan), digest_of(data))
+        running = new_saga(saga_id, saga, graph, self, data)
         started = started_by(graph, data, self.epoch)
         entry = self.entries[saga_id] = Entry(saga_id, running, started, asked=True)
         if self.turns.is_free:

@@ -18,7 +18,9 @@ import anyio
 
 from allframe.clock import to_microseconds
 from allframe.events.backend import Commit, Head, Row, Write, new_id
+from allframe.events.correlation import current_correlation, with_correlation
 from allframe.events.event import Event
+from allframe.events.store import metadata_json
 from allframe.payload import canonical
 from allframe.saga.discretion import without_secrets
 from allframe.saga.encoding import SCHEMA_VERSION, row_of
@@ -47,7 +49,7 @@ from allframe.saga.states import RUNNING, TERMINAL, Move, Phase, SagaStatus
 from allframe.saga.streams import definition_stream, saga_stream
 from allframe.saga.timers import Ticket
 
-__all__ = ["RunningSaga", "digest_of", "started_by"]
+__all__ = ["RunningSaga", "digest_of", "new_saga", "started_by"]
 
 logger = logging.getLogger("allframe")
 
@@ -184,7 +186,8 @@ class RunningSaga:
     def _emitted_of(self, output: StoredOutput, order: Order, now: int) -> tuple[Write, ...]:
         """The events in an output that somebody told of, as writes."""
         events = [(event, None) for event in output.events]
-        writes = event_writes(events, saga_id=self.id, step=order.step or "", recorded_at=now)
+        with self.performer.correlated():
+            writes = event_writes(events, saga_id=self.id, step=order.step or "", recorded_at=now)
         if self.events is not None:
             self.events += output.events
         return writes
@@ -323,7 +326,10 @@ class RunningSaga:
             self.engine.ended(self)
 
     def _commit_of(self, records: list[Record], now: int, before: tuple[Write, ...]) -> Commit:
-        rows = tuple(row_of(record, now) for record in records)
+        about = None
+        if self.execution.revision == len(records) and self.execution.correlation is not None:
+            about = metadata_json(self.execution.correlation.as_metadata())
+        rows = tuple(row_of(record, now, None if i else about) for i, record in enumerate(records))
         stream = saga_stream(self.id)
         writes = (*before, Write(stream, rows, self.execution.revision - len(records)))
         fingerprint = self.graph.fingerprint
@@ -343,6 +349,18 @@ class RunningSaga:
 
     def _now(self) -> int:
         return to_microseconds(self.engine.clock.now())
+
+
+def new_saga(saga_id: str, saga: Any, graph: SagaGraph, engine: Engine, data: bytes) -> RunningSaga:
+    """One that is about to begin, with the JSON of its input, and belongs to the correlation that holds here.
+
+    Raises:
+        PayloadError: if the correlation cannot be stored.
+    """
+    metadata_json(with_correlation(None))  # later, there would be nobody to tell
+    execution = Execution(graph.plan)
+    execution.correlation = current_correlation()
+    return RunningSaga(saga_id, saga, graph, engine, execution, digest_of(data))
 
 
 def digest_of(data: bytes) -> bytes:

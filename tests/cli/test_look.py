@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 
+import anyio
+
+from allframe import Saga, SagaOrchestrator, correlated, step
 from tests.cli.shell import Shop, wait_until
 
 RUN = ("run", "shop.py:Order")
@@ -88,3 +91,25 @@ def test_lists_what_needs_attention(shop: Shop) -> None:
     assert [json.loads(line)["id"] for line in as_json.splitlines()] == ["c"]
     assert "None of 3 sagas." in shop.run("list", *STORE, "--attention", "--status", "blocked").stdout
     assert "None of 3 sagas." in shop.run("list", *STORE, "--attention", "--saga", "other").stdout
+
+
+class Greet(Saga, name="look.greet"):
+    @step(readonly=True)
+    async def greet(self) -> None: ...
+
+
+def test_shows_what_a_saga_was_started_in(shop: Shop) -> None:
+    async def begin() -> None:
+        async with SagaOrchestrator(f"sqlite:///{shop.folder}/sagas.db", sagas=[Greet]) as orchestrator:
+            with correlated("request-17\x1b[2J"):
+                await orchestrator.execute(Greet(), id="a")
+            await orchestrator.execute(Greet(), id="b")
+
+    anyio.run(begin)
+
+    text, without = (shop.run("show", name, *STORE).stdout for name in ("a", "b"))
+    data = json.loads(shop.run("show", "a", *STORE, "--json").stdout)
+
+    assert "  correlation     request-17\\x1b[2J\n" in text
+    assert "correlation" not in without
+    assert (data["correlation_id"], data["causation_id"]) == ("request-17\x1b[2J", None)

@@ -158,7 +158,7 @@ async def test_events_stand_right_before_the_record_of_their_step(home: Home) ->
         ("$saga/t", "$saga.completed"),
     ]
     assert rows[2].recorded_at == rows[4].recorded_at
-    assert rows[2].metadata == {"saga": "t", "step": "debit"}
+    assert rows[2].metadata == {"saga": "t", "step": "debit", "correlation_id": "t", "causation_id": "t"}
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["not the first", "the only one"])
