@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from allframe.cqrs.aggregate import Aggregate
+from allframe.cqrs.repository import Repository
 from allframe.errors import (
     AllframeError,
     AlreadyExecuting,
@@ -83,6 +85,9 @@ __all__ = [
     "RecordedEvent",
     "Snapshot",
     "correlated",
+    # asking
+    "Aggregate",
+    "Repository",
     # errors
     "AllframeError",
     "AlreadyExecuting",
