@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from allframe.cqrs.aggregate import Aggregate
+from allframe.cqrs.repository import Repository
 from allframe.errors import (
     AllframeError,
     AlreadyExecuting,
@@ -34,6 +36,7 @@ from allframe.errors import (
 )
 from allframe.events.correlation import correlated
 from allframe.events.event import Event, RecordedEvent
+from allframe.events.snapshots import Snapshot
 from allframe.events.store import EventStore
 from allframe.events.upcasting import AutoUpcaster, Upcaster, upcasts
 from allframe.events.versioning import MigrationPath, VersionRegistry
@@ -84,10 +87,14 @@ __all__ = [
     "EventStore",
     "MigrationPath",
     "RecordedEvent",
+    "Snapshot",
     "Upcaster",
     "VersionRegistry",
     "correlated",
     "upcasts",
+    # asking
+    "Aggregate",
+    "Repository",
     # errors
     "AllframeError",
     "AlreadyExecuting",

@@ -8,15 +8,18 @@ again, in the same place, takes its predecessor's place.
 from __future__ import annotations
 
 import gc
+import re
 import weakref
 from typing import Generic, TypeVar
 
 from allframe.errors import DefinitionError, Problem
 from allframe.source import place_of
 
-__all__ = ["Names"]
+__all__ = ["Names", "snake_case"]
 
 C = TypeVar("C", bound=type)
+
+_NEXT_WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 class Names(Generic[C]):
@@ -82,3 +85,8 @@ class Names(Generic[C]):
 
     def _living(self, name: str, version: int) -> list[C]:
         return [cls for ref in self._classes.get((name, version), ()) if (cls := ref()) is not None]
+
+
+def snake_case(name: str) -> str:
+    """``DebitStep`` as ``debit_step``."""
+    return _NEXT_WORD.sub("_", name).lower()

@@ -22,9 +22,11 @@ from typer.main import get_command
 import allframe
 import allframe.testing
 from allframe import (
+    Aggregate,
     ErrorInfo,
     EventStore,
     RecordedEvent,
+    Repository,
     Retry,
     Saga,
     SagaDefinition,
@@ -70,6 +72,8 @@ CLASSES: list[type] = [
     ErrorInfo,
     EventStore,
     RecordedEvent,
+    Aggregate,
+    Repository,
     VirtualClock,
     SagaRun,
     TraceEntry,
@@ -166,7 +170,7 @@ def test_every_argument_of_a_method_is_in_an_example(cls: type) -> None:
     assert lacking == []
 
 
-CALLS: list[Any] = [step, compensates, Retry, SagaOrchestrator, SagaDefinition, EventStore, run, run_saga]
+CALLS: list[Any] = [step, compensates, Retry, SagaOrchestrator, SagaDefinition, EventStore, Repository, run, run_saga]
 
 
 @pytest.mark.parametrize("function", CALLS, ids=lambda function: function.__name__)
@@ -179,7 +183,7 @@ def test_every_argument_is_in_an_example(function: Any) -> None:
     assert [name for name in parameters(function) if name not in used] == []
 
 
-@pytest.mark.parametrize("cls", [Saga, SagaStep, allframe.Event], ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("cls", [Saga, SagaStep, allframe.Event, Aggregate], ids=lambda cls: cls.__name__)
 def test_every_class_keyword_is_in_an_example(cls: type) -> None:
     used = {argument for called, argument in shown().arguments if called == f"class {cls.__name__}"}
 

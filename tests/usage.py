@@ -218,7 +218,10 @@ class _Reader(ast.NodeVisitor):
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
         for base in node.bases:
             for cls in self._classes(base):
-                kind = next((kind for kind in (Saga, SagaStep, allframe.Event) if issubclass(cls, kind)), None)
+                kind = next(
+                    (kind for kind in (Saga, SagaStep, allframe.Event, allframe.Aggregate) if issubclass(cls, kind)),
+                    None,
+                )
                 if kind is not None:
                     self.uses.arguments |= {(f"class {kind.__name__}", each.arg) for each in node.keywords if each.arg}
         self._visit_inside(node, node.body)

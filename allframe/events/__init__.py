@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from allframe.events.event import Event, RecordedEvent
+from allframe.events.snapshots import Snapshot
 from allframe.events.store import EventStore
 from allframe.events.upcasting import AutoUpcaster, Upcaster, upcasts
 from allframe.events.versioning import MigrationPath, VersionRegistry
@@ -13,6 +14,7 @@ __all__ = [
     "EventStore",
     "MigrationPath",
     "RecordedEvent",
+    "Snapshot",
     "Upcaster",
     "VersionRegistry",
     "upcasts",

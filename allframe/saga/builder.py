@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from types import MappingProxyType
@@ -11,6 +10,7 @@ from typing import Any, final
 
 from allframe.clock import SystemClock
 from allframe.errors import DefinitionError, Problem, SagaIdInvalid
+from allframe.naming import snake_case
 from allframe.saga.building import Place, graph_of, input_of
 from allframe.saga.definition import seconds
 from allframe.saga.execution import Execution
@@ -108,7 +108,7 @@ class SagaDefinition:
         if not isinstance(given, SagaStep):
             hint = f" Make an object of it: {given.__name__}(...)." if isinstance(given, type) else ""
             raise TypeError(f"add_step() takes a SagaStep, found {given!r}.{hint}")
-        called = _snake(type(step).step_name) if name is None else name
+        called = snake_case(type(step).step_name) if name is None else name
         earlier = (after,) if isinstance(after, str) else None if after is None else tuple(after)
         place = Place(
             called,
@@ -235,11 +235,3 @@ class SagaDefinition:
     def tell_from(self, execution: Callable[[], Execution]) -> None:
         """Have `metadata` tell of this execution from now on."""
         self._execution = execution
-
-
-_NEXT_WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-
-
-def _snake(name: str) -> str:
-    """``DebitStep`` as ``debit_step``."""
-    return _NEXT_WORD.sub("_", name).lower()

@@ -1,0 +1,239 @@
+"""`Repository`: aggregates loaded from their streams, and what they decided appended to them."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel
+
+from allframe.cqrs.aggregate import Aggregate, apply_next, check_usable, stream_named
+from allframe.errors import AllframeError, ConcurrencyError, PayloadError, StoreFormatError
+from allframe.events.event import Event, RecordedEvent, decode, stream_of
+from allframe.events.store import EventStore, make_rows
+from allframe.masking import shown
+
+__all__ = ["Repository"]
+
+A = TypeVar("A", bound=Aggregate)
+
+logger = logging.getLogger("allframe")
+
+
+class Repository(Generic[A]):
+    """The aggregates of one class in a store.
+
+    ::
+
+        accounts = Repository(store, Account, snapshot_every=100)
+        account = await accounts.change("A", lambda account: account.withdraw(Decimal(5)))
+
+    Args:
+        store: Where their events are. It must be open when it is used.
+        aggregate: The class. Its stream is named by its id.
+        snapshot_every: So many events are read again at a load, about; None: all of them. Snapshots are a shortcut, and
+            nothing else: without them, or with those of another version, the same comes of the events.
+
+    Raises:
+        DefinitionError: (AF122) for a class without an `apply`, or with the name of another.
+        ValueError: for a ``snapshot_every`` below 1.
+    """
+
+    def __init__(self, store: EventStore, aggregate: type[A], *, snapshot_every: int | None = None) -> None:
+        check_usable(aggregate)
+        if snapshot_every is not None and snapshot_every < 1:
+            raise ValueError(f"Expected snapshot_every from 1, or None for no snapshots, found {snapshot_every!r}.")
+        self._store = store
+        self._class = aggregate
+        self._every = snapshot_every
+
+    async def load(self, id: str) -> A:  # noqa: A002 - the aggregate's own word
+        """The aggregate as all events in its stream make it; ``Account(id=id)`` if there are none.
+
+        Raises:
+            StoreFormatError: an event cannot be read, or applied.
+            PayloadError: it can be no id.
+            StoreUnavailable: the store cannot be read.
+        """
+        stream = stream_named(self._class, id)
+        aggregate = await self._newest_snapshot(id, stream) or self._class(id=id)
+        start = aggregate.version
+        async for recorded in self._store.read(stream, after=start):
+            self._replay(aggregate, recorded)
+        if self._every is not None and aggregate.version - start >= self._every:
+            await self._keep(stream, aggregate)  # whoever appended them was no repository with this option
+        return aggregate
+
+    async def save(self, aggregate: A, events: Sequence[Event]) -> A:
+        """Append what was decided; returns the aggregate after it. ``aggregate`` itself stays as it was.
+
+        ``events``: they have not been applied to it. If there are none, nothing is written or checked.
+
+        Raises:
+            ConcurrencyError: somebody appended to its stream since it was loaded. Nothing was written.
+            PayloadError: an event cannot be stored, or goes to another stream. Nothing was written.
+            StoreUnavailable: it could not be written, or, with ``in_doubt``, may have been.
+            Exception: what `apply` raised. Nothing was written.
+        """
+        return await self._append(self._successor(aggregate), events)
+
+    async def change(
+        self,
+        id: str,  # noqa: A002 - the aggregate's own word
+        decide: Callable[[A], Sequence[Event] | Awaitable[Sequence[Event]]],
+        *,
+        attempts: int = 3,
+    ) -> A:
+        """Load, decide and save; returns the aggregate after it.
+
+        ``decide`` is given the aggregate, and returns the events that shall happen: none, and nothing is written. What it
+        raises comes out of here, and nothing is written. It is called again, with the aggregate as it is by then, when
+        somebody else appended to the stream in between; so it does nothing but decide.
+
+        Raises:
+            ConcurrencyError: that happened at each of the ``attempts``. Nothing was written.
+            PayloadError, StoreFormatError, StoreUnavailable: as `load` and `save` do.
+            ValueError: for ``attempts`` below 1.
+        """
+        if attempts < 1:
+            raise ValueError(f"Expected attempts from 1, found {attempts!r}.")
+        while True:
+            attempts -= 1
+            aggregate = await self.load(id)
+            successor = self._successor(aggregate)  # before decide can touch it
+            events = await _decided(decide, aggregate)
+            try:
+                return await self._append(successor, events)
+            except ConcurrencyError:
+                if not attempts:
+                    raise
+
+    def write(self, aggregate: A, events: Sequence[Event]) -> tuple[str, list[Event], int]:
+        """What `save` would append, for `EventStore.append_many` or the return of a command handler: the stream, the
+        events, and the version that the stream must have.
+
+        Raises:
+            PayloadError: an event cannot be stored, or goes to another stream; or there are none.
+            Exception: what `apply` raised.
+        """
+        if not _checked(events):
+            raise PayloadError(
+                f"There are no events to write of {_called(aggregate)}. Give at least one, or do not write."
+            )
+        stream = self._advance(self._successor(aggregate), events)
+        return stream, list(events), aggregate.version
+
+    # --- what was decided
+
+    def _successor(self, aggregate: A) -> A:
+        """A copy that nothing else refers to, for what comes next to be applied to."""
+        if type(aggregate) is not self._class:
+            raise PayloadError(
+                f"This is a repository of {self._class.__qualname__}, and was given {shown(aggregate)}. Save it with a "
+                "repository of its own class."
+            )
+        return copy.deepcopy(aggregate)
+
+    async def _append(self, successor: A, events: Sequence[Event]) -> A:
+        before = successor.version
+        if _checked(events):
+            stream = self._advance(successor, events)
+            await self._store.append(stream, events, expected_version=before)
+            if self._every is not None and successor.version // self._every > before // self._every:
+                await self._keep(stream, successor)
+        return successor
+
+    def _advance(self, successor: A, events: Sequence[Event]) -> str:
+        """Apply ``events`` as they will be read; returns their stream. An event that cannot be applied is not written:
+        nobody could load its stream again."""
+        stream = stream_named(self._class, successor.id)
+        for event in _as_read(_checked(events)):
+            if (target := stream_of(event, stream)) != stream:
+                raise PayloadError(
+                    f"{_called(successor)} has the stream {stream!r}, and its event {shown(event)} goes to {target!r}, as "
+                    f"the template of {type(event).__qualname__} fills in. Append that one by another repository, or "
+                    "give the two templates one form."
+                )
+            try:
+                apply_next(successor, event)
+            except Exception as error:
+                error.add_note(f"{_called(successor)} could not apply {shown(event)}. Nothing was written.")
+                raise
+        return stream
+
+    # --- what happened
+
+    def _replay(self, aggregate: A, recorded: RecordedEvent) -> None:
+        where = f"{_called(aggregate)} cannot be loaded: event {recorded.revision} of stream {recorded.stream!r}"
+        try:
+            event = recorded.event
+        except StoreFormatError as error:
+            raise StoreFormatError(f"{where} cannot be read. {error}") from error
+        try:
+            apply_next(aggregate, event)
+        except Exception as error:
+            raise StoreFormatError(
+                f"{where}, {recorded.type!r} of version {recorded.schema_version}, cannot be applied: "
+                f"{type(error).__qualname__}: {error}. It happened, and stays in the stream: mend apply, so that it takes it."
+            ) from error
+
+    # --- snapshots
+
+    async def _newest_snapshot(self, id: str, stream: str) -> A | None:  # noqa: A002 - the aggregate's own word
+        if self._every is None:
+            return None
+        try:
+            snapshot = await self._store.get_latest_snapshot(stream, self._class)
+        except StoreFormatError as error:
+            logger.debug("the snapshot of %s is not used: %s", stream, error)
+            return None
+        if snapshot is None or snapshot.state.id != id or snapshot.state.version != snapshot.version:
+            return None
+        return snapshot.state if _is_whole(snapshot.state) else None
+
+    async def _keep(self, stream: str, aggregate: A) -> None:
+        if self._store.opened().readonly:
+            return
+        try:
+            await self._store.save_snapshot(stream, aggregate, version=aggregate.version)
+        except AllframeError as error:
+            logger.warning("%s at version %d has no snapshot: %s", stream, aggregate.version, error)
+
+
+async def _decided(
+    decide: Callable[[A], Sequence[Event] | Awaitable[Sequence[Event]]], aggregate: A
+) -> Sequence[Event]:
+    decided = decide(aggregate)
+    return await decided if inspect.isawaitable(decided) else decided
+
+
+def _checked(events: Sequence[Event]) -> Sequence[Event]:
+    """``events``, unless they are what is easily taken for a list of events."""
+    given: object = events
+    if not isinstance(given, Sequence) or isinstance(given, str | bytes):
+        raise PayloadError(f"{shown(given)} is no list of events. Give a list, an empty one for nothing.")
+    return events
+
+
+def _as_read(events: Sequence[Event]) -> Iterator[Event]:
+    """Each event as its stored form is read back."""
+    for row in make_rows(events, recorded_at=0):
+        yield decode(row.type, row.schema_version, row.data)
+
+
+def _called(aggregate: Aggregate) -> str:
+    return f"{type(aggregate).__qualname__} {aggregate.id!r}"
+
+
+def _is_whole(value: Any) -> bool:
+    """Whether each field of the models in it was stored. One that was added since has its default, which says nothing of
+    the events before."""
+    if isinstance(value, BaseModel):
+        fields = {name for name, field in type(value).model_fields.items() if not field.exclude}
+        return fields <= value.model_fields_set and all(_is_whole(item) for _, item in value)
+    if isinstance(value, dict):
+        return all(map(_is_whole, value.values()))
+    return not isinstance(value, list | tuple | set | frozenset) or all(map(_is_whole, value))
