@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+from allframe.cqrs.command import Command
+from allframe.cqrs.command_bus import CommandBus
+from allframe.cqrs.context import CommandContext
+from allframe.cqrs.query import Query
+from allframe.cqrs.query_bus import QueryBus
 from allframe.errors import (
     AllframeError,
     AlreadyExecuting,
     CancelRefused,
+    CommandDeadlock,
+    CommandError,
+    CommandInvalid,
+    CommandNotFound,
+    CommandRejected,
     CompensationFailed,
     ConcurrencyError,
     DefinitionError,
     DependencyMissing,
     ErrorInfo,
+    FieldError,
+    IdempotencyConflict,
     OperationRefused,
     OrchestratorClosed,
     PayloadError,
+    QueryError,
+    QueryInvalid,
+    QueryNotFound,
     SagaAbandoned,
     SagaBlocked,
     SagaCancelled,
@@ -81,17 +96,33 @@ __all__ = [
     "EventStore",
     "RecordedEvent",
     "correlated",
+    # commands and queries
+    "Command",
+    "CommandBus",
+    "CommandContext",
+    "Query",
+    "QueryBus",
     # errors
     "AllframeError",
     "AlreadyExecuting",
     "CancelRefused",
+    "CommandDeadlock",
+    "CommandError",
+    "CommandInvalid",
+    "CommandNotFound",
+    "CommandRejected",
     "CompensationFailed",
     "ConcurrencyError",
     "DefinitionError",
     "DependencyMissing",
+    "FieldError",
+    "IdempotencyConflict",
     "OperationRefused",
     "OrchestratorClosed",
     "PayloadError",
+    "QueryError",
+    "QueryInvalid",
+    "QueryNotFound",
     "SagaAbandoned",
     "SagaBlocked",
     "SagaCancelled",
