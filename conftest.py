@@ -13,6 +13,8 @@ from sybil import Sybil
 from sybil.parsers.myst import PythonCodeBlockParser
 
 from allframe.cqrs import aggregate as aggregates
+from allframe.cqrs.command import COMMANDS
+from allframe.cqrs.query import QUERIES
 from allframe.events import event as events
 from allframe.saga.declare import SAGAS
 from allframe.saga.steps import STEPS
@@ -39,7 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 #: What a program's classes are found in by their stored names.
-_REGISTRIES = (SAGAS, STEPS, events._NAMES, aggregates._NAMES)  # noqa: SLF001 - other tests have classes of the pages' names
+_REGISTRIES = (SAGAS, STEPS, COMMANDS, QUERIES, events._NAMES, aggregates._NAMES)  # noqa: SLF001 - other tests have classes of the pages' names
 
 
 def _turn_to(namespace: dict[str, Any]) -> None:

@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 from allframe.cqrs.aggregate import Aggregate
+from allframe.cqrs.command import Command
+from allframe.cqrs.command_bus import CommandBus
+from allframe.cqrs.context import CommandContext
+from allframe.cqrs.query import Query
+from allframe.cqrs.query_bus import QueryBus
 from allframe.cqrs.repository import Repository
 from allframe.errors import (
     AllframeError,
     AlreadyExecuting,
     CancelRefused,
+    CommandDeadlock,
+    CommandError,
+    CommandInvalid,
+    CommandNotFound,
+    CommandRejected,
     CompensationFailed,
     ConcurrencyError,
     DefinitionError,
     DependencyMissing,
     ErrorInfo,
+    FieldError,
+    IdempotencyConflict,
     OperationRefused,
     OrchestratorClosed,
     PayloadError,
+    QueryError,
+    QueryInvalid,
+    QueryNotFound,
     SagaAbandoned,
     SagaBlocked,
     SagaCancelled,
@@ -94,18 +109,33 @@ __all__ = [
     "upcasts",
     # asking
     "Aggregate",
+    "Command",
+    "CommandBus",
+    "CommandContext",
+    "Query",
+    "QueryBus",
     "Repository",
     # errors
     "AllframeError",
     "AlreadyExecuting",
     "CancelRefused",
+    "CommandDeadlock",
+    "CommandError",
+    "CommandInvalid",
+    "CommandNotFound",
+    "CommandRejected",
     "CompensationFailed",
     "ConcurrencyError",
     "DefinitionError",
     "DependencyMissing",
+    "FieldError",
+    "IdempotencyConflict",
     "OperationRefused",
     "OrchestratorClosed",
     "PayloadError",
+    "QueryError",
+    "QueryInvalid",
+    "QueryNotFound",
     "SagaAbandoned",
     "SagaBlocked",
     "SagaCancelled",

@@ -3,7 +3,7 @@
 ::
 
     AllframeError
-    ├── DefinitionError               a saga or an event that may not be declared so   AF100
+    ├── DefinitionError               something that may not be declared so            AF100
     ├── PayloadError                  a value that cannot be stored and read back      AF405
     ├── SagaError                     a saga that did not complete, or a refused call
     │   ├── StepFailed                a step failed and left no effect                 AF301
@@ -24,11 +24,20 @@
     │   ├── OrchestratorClosed        the orchestrator is leaving, or was never entered AF315
     │   ├── SagaIdInvalid             an id that cannot be one                         AF316
     │   └── SagaAbandoned             somebody gave it up                              AF318
-    └── StoreError
-        ├── StoreInUse                somebody else owns the store                     AF401
-        ├── ConcurrencyError          the stream is not at the expected version        AF402
-        ├── StoreUnavailable          it cannot be read or written now                 AF403
-        └── StoreFormatError          foreign, newer, damaged, or not of this program  AF404
+    ├── StoreError
+    │   ├── StoreInUse                somebody else owns the store                     AF401
+    │   ├── ConcurrencyError          the stream is not at the expected version        AF402
+    │   ├── StoreUnavailable          it cannot be read or written now                 AF403
+    │   └── StoreFormatError          foreign, newer, damaged, or not of this program  AF404
+    ├── CommandError                  a command that was not carried out
+    │   ├── CommandInvalid            its fields are not what they must be             AF501
+    │   ├── CommandNotFound           no handler, or no command of that name           AF502
+    │   ├── CommandRejected           its handler decided against it                   AF503
+    │   ├── IdempotencyConflict       the key belongs to another payload               AF504
+    │   └── CommandDeadlock           it would wait for itself                         AF507
+    └── QueryError                    a query that was not answered
+        ├── QueryNotFound             no handler, or no query of that name             AF505
+        └── QueryInvalid              its fields are not what they must be             AF506
 
 Each has a ``code``, and ``docs/errors.md`` has a section for each code; a test keeps the two equal.
 The texts are short letters to whoever can mend it: what was found, what was expected, what to do.
@@ -36,23 +45,34 @@ The texts are short letters to whoever can mend it: what was found, what was exp
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 __all__ = [
     "AllframeError",
     "AlreadyExecuting",
     "CancelRefused",
+    "CommandDeadlock",
+    "CommandError",
+    "CommandInvalid",
+    "CommandNotFound",
+    "CommandRejected",
     "CompensationFailed",
     "ConcurrencyError",
     "DefinitionError",
     "DependencyMissing",
     "ErrorInfo",
+    "FieldError",
+    "IdempotencyConflict",
     "OperationRefused",
     "OrchestratorClosed",
     "PayloadError",
     "Problem",
+    "QueryError",
+    "QueryInvalid",
+    "QueryNotFound",
     "SagaAbandoned",
     "SagaBlocked",
     "SagaCancelled",
@@ -264,7 +284,7 @@ class SagaNotFound(SagaError):
 
 
 class DependencyMissing(SagaError):
-    """Nothing provides a type that a step injects. Raised before anything is written."""
+    """Nothing provides a type that a step or a handler injects. Raised before anything is written."""
 
     code = "AF312"
 
@@ -363,3 +383,117 @@ class StoreFormatError(StoreError):
     this program does not have. It was not touched."""
 
     code = "AF404"
+
+
+# --- commands and queries --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """What is wrong with one field."""
+
+    #: The way to it, such as ``lines.0.quantity``; empty for what concerns all of it.
+    field: str
+    #: In words. It never quotes a secret.
+    message: str
+    #: pydantic's word for it, such as ``missing`` or ``greater_than``.
+    code: str
+
+    def __str__(self) -> str:
+        return f"{self.field or '(all of it)'}: {self.message} [{self.code}]"
+
+
+class CommandError(AllframeError):
+    """The base of what the command bus raises. ``command``: the stored name of the command, so far as it is known."""
+
+    command: str | None = None
+
+    def __init__(self, message: str, *, command: str | None = None) -> None:
+        super().__init__(message)
+        self.command = command
+
+
+class CommandInvalid(CommandError):
+    """The command's fields are not what they must be: its handler was not called. ``errors``: all that is wrong."""
+
+    code = "AF501"
+
+    def __init__(self, message: str, *, errors: Sequence[FieldError], command: str | None = None) -> None:
+        super().__init__(message, command=command)
+        self.errors = tuple(errors)
+
+
+class CommandNotFound(CommandError):
+    """The bus has no handler for the command, or the program no command of that name."""
+
+    code = "AF502"
+
+
+class CommandRejected(CommandError):
+    """A handler's decision: the command is understood, and not carried out. Nothing was appended.
+
+    Raise it in a handler, or a class of your own below it. ``reason`` is a word for programs and ``details`` are what goes
+    with it; a rejection that an idempotency key remembers has both and the message again, and its class if it is imported.
+    """
+
+    code = "AF503"
+
+    # For a class below it that does not call our __init__.
+    reason: str | None = None
+    details: Mapping[str, Any] = MappingProxyType({})
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        reason: str | None = None,
+        details: Mapping[str, Any] | None = None,
+        command: str | None = None,
+    ) -> None:
+        super().__init__(message, command=command)
+        self.reason = reason
+        self.details = dict(details or {})
+
+
+class IdempotencyConflict(CommandError):
+    """The idempotency key was given to this command with another payload. ``key``: the key."""
+
+    code = "AF504"
+
+    def __init__(self, message: str, *, key: str, command: str | None = None) -> None:
+        super().__init__(message, command=command)
+        self.key = key
+
+
+class CommandDeadlock(CommandError):
+    """A command would wait for an idempotency key that waits, itself, for this command. ``key``: the key."""
+
+    code = "AF507"
+
+    def __init__(self, message: str, *, key: str, command: str | None = None) -> None:
+        super().__init__(message, command=command)
+        self.key = key
+
+
+class QueryError(AllframeError):
+    """The base of what the query bus raises. ``query``: the stored name of the query, so far as it is known."""
+
+    def __init__(self, message: str, *, query: str | None = None) -> None:
+        super().__init__(message)
+        self.query = query
+
+
+class QueryNotFound(QueryError):
+    """The bus has no handler for the query, or the program no query of that name."""
+
+    code = "AF505"
+
+
+class QueryInvalid(QueryError):
+    """The query's fields are not what they must be: its handler was not called. ``errors``: all that is wrong."""
+
+    code = "AF506"
+
+    def __init__(self, message: str, *, errors: Sequence[FieldError], query: str | None = None) -> None:
+        super().__init__(message, query=query)
+        self.errors = tuple(errors)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
+from collections.abc import Callable, Mapping
 from types import FrameType
+from typing import Any
 
-__all__ = ["place_here", "place_in", "place_of", "place_of_caller"]
+__all__ = ["names_of_caller", "place_here", "place_in", "place_of", "place_of_caller", "place_of_function"]
 
 
 def place_in(frame: FrameType) -> str:
@@ -15,11 +18,29 @@ def place_in(frame: FrameType) -> str:
 
 def place_of_caller(*rooms: str) -> str:
     """``path:line`` of the nearest caller who is in none of these packages. ``rooms``: their names."""
+    return place_in(_caller(rooms))
+
+
+def names_of_caller(*rooms: str) -> Mapping[str, Any]:
+    """The local names of that caller: what annotations of functions that were made there may mean. Empty at the top."""
+    frame = _caller(rooms)
+    return {} if frame.f_locals is frame.f_globals else dict(frame.f_locals)
+
+
+def _caller(rooms: tuple[str, ...]) -> FrameType:
     inside = (f"{__name__}.", *(f"{room}." for room in rooms))
     frame = sys._getframe(1)  # noqa: SLF001 - the way to it that costs next to nothing
     while frame.f_back is not None and f"{frame.f_globals.get('__name__', '')}.".startswith(inside):
         frame = frame.f_back
-    return place_in(frame)
+    return frame
+
+
+def place_of_function(function: Callable[..., Any]) -> str:
+    """Where a function is written, as ``path:line`` so far as that can be known, and its qualified name."""
+    bare = inspect.unwrap(getattr(function, "__func__", function))
+    code = getattr(bare, "__code__", None)
+    name = getattr(bare, "__qualname__", type(bare).__qualname__)
+    return f"{code.co_filename}:{code.co_firstlineno} ({name})" if code else f"{type(bare).__module__} ({name})"
 
 
 def place_here(module: str) -> str | None:

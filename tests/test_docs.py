@@ -18,12 +18,16 @@ from typer.core import TyperGroup, TyperOption
 from typer.main import get_command
 
 from allframe.cli.app import app
-from allframe.errors import AllframeError, SagaError, StoreError
+from allframe.cqrs.message import RULES as CQRS_RULES
+from allframe.errors import AllframeError, CommandError, QueryError, SagaError, StoreError
 from allframe.saga import records
 from allframe.saga.rules import RULES
 from tests.sources import ROOT, modules
 
 DOCS = ROOT / "docs"
+
+#: What is only there to be caught.
+BASES = (SagaError, StoreError, CommandError, QueryError)
 
 DEMO = "python3 -m venv .venv && .venv/bin/pip install -q '.[cli]' && .venv/bin/allframe demo"
 TEST = (
@@ -43,14 +47,17 @@ def test_every_error_has_a_code_of_its_own() -> None:
 
 
 def test_the_bases_have_no_code() -> None:
-    assert [base for base in (AllframeError, SagaError, StoreError) if "code" in vars(base)] == []
+    assert [base for base in (AllframeError, *BASES) if "code" in vars(base)] == []
 
 
 def test_every_code_has_its_section_and_no_other_has() -> None:
     sections = re.findall(r"^### (AF\d{3})$", _page("errors.md"), flags=re.MULTILINE)
 
     assert sections == sorted(sections)
-    assert set(sections) == {cls.code for cls in _errors()} | RULES.keys() | _codes_of_the_command_line()
+    assert (
+        set(sections)
+        == {cls.code for cls in _errors()} | RULES.keys() | CQRS_RULES.keys() | _codes_of_the_command_line()
+    )
 
 
 @pytest.mark.parametrize("cls", sorted({cls.__name__ for cls in AllframeError.__subclasses__()}))
@@ -209,7 +216,7 @@ def _sections(page: str, heading: str) -> dict[str, str]:
 
 def _errors() -> list[type[AllframeError]]:
     """Every error of allframe's own that is raised: not the bases."""
-    return [cls for cls in _below(AllframeError) if cls not in (SagaError, StoreError) and cls.__module__ in modules()]
+    return [cls for cls in _below(AllframeError) if cls not in BASES and cls.__module__ in modules()]
 
 
 def _below(cls: type[AllframeError]) -> Iterator[type[AllframeError]]:

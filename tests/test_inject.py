@@ -222,6 +222,7 @@ def test_the_remedy_names_what_there_is() -> None:
     assert Provider({}, container_of()).remedy() == (
         "Add it to a provider of the container, or hand it in: SagaOrchestrator(..., provide={...})."
     )
+    assert Provider().remedy("bus", "CommandBus") == "Hand it to the bus: CommandBus(..., provide={...})."
 
 
 def test_the_orchestrators_annotations_can_be_read() -> None:

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from allframe.errors import PayloadError, StoreFormatError
 from allframe.events.backend import StoredSnapshot
+from allframe.events.event import Versions
 from allframe.masking import shown
 from allframe.payload import Payload
 
@@ -83,30 +84,35 @@ def to_stored(stream: str, state: BaseModel, version: int, recorded_at: int) -> 
     return StoredSnapshot(stream, name, schema_version, version, data, recorded_at)
 
 
-def to_snapshot(stored: StoredSnapshot, cls: type[M]) -> Snapshot[M]:
-    """
+def to_snapshot(stored: StoredSnapshot, cls: type[M], versions: Versions | None = None) -> Snapshot[M]:
+    """What is stored, upcast by ``versions``.
+
     Raises:
-        StoreFormatError: if ``cls`` cannot read it, or has another version.
+        StoreFormatError: if ``cls`` cannot read it, an upcaster fails, or none leads to its version.
     """
     return Snapshot(
         stored.stream,
         stored.revision,
-        _read(stored, cls),
+        _read(stored, cls, versions),
         stored.schema_version,
         _EPOCH + timedelta(microseconds=stored.recorded_at),
     )
 
 
-def _read(stored: StoredSnapshot, cls: type[M]) -> M:
+def _read(stored: StoredSnapshot, cls: type[M], versions: Versions | None) -> M:
     name, version = snapshot_type(cls)
-    if stored.schema_version != version:
+    found, data = (stored.type, stored.schema_version), stored.data
+    if versions is not None and versions.has_upcaster(*found):
+        *_, data = upcast = versions.upcast(*found, data, where=f"the snapshot of stream {stored.stream!r}")
+        found = upcast[:2]
+    if found != (name, version):
         raise StoreFormatError(
             f"The snapshot {name!r} of stream {stored.stream!r} was stored with version {stored.schema_version} of its "
             f"model, and {cls.__qualname__} has version {version}. Read the events of the stream instead, and save a new "
-            "one."
+            "one; or give the EventStore versions=VersionRegistry([...]) with an upcaster."
         )
     try:
-        state: M = _payload(cls).load(stored.data, f"The snapshot {name!r} of stream {stored.stream!r}")
+        state: M = _payload(cls).load(data, f"The snapshot {name!r} of stream {stored.stream!r}")
     except PayloadError as error:
         raise StoreFormatError(
             f"{error} The model has changed since it was stored: give it a new snapshot_version."

@@ -201,7 +201,7 @@ class EventStore:
         backend = self.opened()
         name, _ = snapshot_type(type)
         stored = await backend.get_snapshot(stream, name)
-        return None if stored is None else to_snapshot(stored, type)
+        return None if stored is None else to_snapshot(stored, type, self.versions)
 
     async def stats(self) -> BackendStats:
         """How much it holds."""

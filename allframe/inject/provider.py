@@ -71,11 +71,11 @@ class Provider:
         made = f"a container that makes {_listed(self._container.makes())}" if self._container is not None else ""
         return " and ".join(filter(None, (held, made)))
 
-    def remedy(self) -> str:
-        """What to do about a type that is missing, as a sentence."""
+    def remedy(self, who: str = "orchestrator", called: str = "SagaOrchestrator") -> str:
+        """What to do about a type that is missing, as a sentence. ``who`` takes it, and is ``called`` so in code."""
         if self._container is None:
-            return "Hand it to the orchestrator: SagaOrchestrator(..., provide={...})."
-        return "Add it to a provider of the container, or hand it in: SagaOrchestrator(..., provide={...})."
+            return f"Hand it to the {who}: {called}(..., provide={{...}})."
+        return f"Add it to a provider of the container, or hand it in: {called}(..., provide={{...}})."
 
     def _why(self, wanted: Any) -> str:
         lack = None if self._container is None else self._container.lack(wanted)

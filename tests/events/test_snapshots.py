@@ -13,7 +13,7 @@ import pytest
 from pydantic import BaseModel, SecretStr
 
 from allframe.errors import PayloadError, StoreFormatError, StoreUnavailable
-from allframe.events import Event, EventStore, Snapshot
+from allframe.events import Event, EventStore, Snapshot, VersionRegistry, upcasts
 from allframe.events.backend import StoredSnapshot
 from allframe.events.snapshots import snapshot_type
 
@@ -133,6 +133,26 @@ async def test_a_snapshot_of_another_schema_version_says_so(store: EventStore) -
         "3. Read the events",
     ):
         await store.get_latest_snapshot("a", Balance)
+
+
+async def test_a_snapshot_of_an_older_version_is_upcast_on_the_way_to_its_model(store_url: str) -> None:
+    @upcasts("bank.balance", from_version=2)
+    def euros_to_cents(data: dict[str, Any]) -> dict[str, Any]:
+        return {"cents": data["euros"] * 100}
+
+    async with EventStore(store_url, versions=VersionRegistry([euros_to_cents], models=[Balance])) as store:
+        await deposit(store, "a", 1)
+        await store.backend.save_snapshot(StoredSnapshot("a", "bank.balance", 2, 1, b'{"euros":7}', 0))
+
+        found = await store.get_latest_snapshot("a", Balance)
+
+        assert found is not None
+        assert (found.state, found.version, found.schema_version) == (Balance(cents=700), 1, 2)
+
+        await deposit(store, "b", 1)
+        await store.backend.save_snapshot(StoredSnapshot("b", "bank.balance", 2, 1, b'{"dollars":7}', 0))
+        with pytest.raises(StoreFormatError, match="the snapshot of stream 'b', cannot be upcast: .*euros_to_cents"):
+            await store.get_latest_snapshot("b", Balance)
 
 
 async def test_a_snapshot_that_the_model_cannot_read_says_so(store: EventStore) -> None:

@@ -1,0 +1,82 @@
+"""`Message`: what commands and queries have in common. A frozen model, found by the name that its class declares."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Final
+
+from pydantic import BaseModel, ConfigDict
+
+from allframe.errors import DefinitionError, Problem
+from allframe.masking import hidden_args, may_hold_secrets
+from allframe.naming import Names
+from allframe.source import place_here, place_of
+
+__all__ = ["RULES", "Message", "is_parametrised"]
+
+#: Every rule of this room in one line.
+RULES: Final[dict[str, str]] = {
+    "AF120": "a command, a query or a handler makes no sense",
+}
+
+_NAME_RULE: Final = "Expected 1 to 100 printable characters without '/' and not beginning with '$'."
+
+
+class Message(BaseModel):
+    """The base of `Command` and `Query`; nothing else derives from it."""
+
+    model_config = ConfigDict(frozen=True, ser_json_bytes="base64", val_json_bytes="base64")
+
+    #: What it is, in errors: ``"command"``.
+    __allframe_kind__: ClassVar[str]
+    __allframe_names__: ClassVar[Names[Any]]
+    #: The name that it is found by.
+    message_name: ClassVar[str]
+
+    def __repr_args__(self) -> Any:
+        return hidden_args(self, super().__repr_args__())
+
+    def __init_subclass__(cls, *, name: str | None = None, **kwargs: Any) -> None:
+        super().__init_subclass__()
+        if place := place_here(cls.__module__):
+            type.__setattr__(cls, "__allframe_place__", place)
+        # What pydantic knows, such as extra="forbid", does not come here.
+        _refuse(cls, [f"It has no class keyword {keyword!r}. It has: name." for keyword in kwargs])
+        cls.message_name = cls.__name__ if name is None else name
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__()
+        if not cls.model_config.get("hide_input_in_errors") and may_hold_secrets(cls):
+            # What pydantic says of a bad value must not quote it.
+            cls.model_config["hide_input_in_errors"] = True
+            cls.model_rebuild(force=True, raise_errors=False)
+        names: Names[Any] | None = getattr(cls, "__allframe_names__", None)
+        if names is None or "__allframe_names__" in cls.__dict__ or is_parametrised(cls):
+            return  # Command and Query themselves, and Query[Decimal]
+        _refuse(cls, _problems(cls))
+        names.add(cls.message_name, 1, cls)
+
+
+def is_parametrised(cls: type[BaseModel]) -> bool:
+    """Whether it is made by ``Query[Decimal]``, and by no ``class`` statement."""
+    return cls.__pydantic_generic_metadata__["origin"] is not None
+
+
+def _refuse(cls: type[Message], texts: list[str]) -> None:
+    if texts:
+        kind = cls.__allframe_kind__.capitalize()
+        raise DefinitionError(f"{kind} {cls.__qualname__}", [Problem("AF120", text, place_of(cls)) for text in texts])
+
+
+def _problems(cls: type[Message]) -> list[str]:
+    problems = []
+    name: object = cls.__dict__.get("message_name")
+    if "message_name" in cls.__pydantic_fields__:
+        problems.append("The field 'message_name' hides what every message has. Give the field another name.")
+    elif not _is_name(name):
+        problems.append(f"Its name is {name!r}. {_NAME_RULE}")
+    return problems
+
+
+def _is_name(name: object) -> bool:
+    return isinstance(name, str) and 0 < len(name) <= 100 and name.isprintable() and "/" not in name and name[0] != "$"

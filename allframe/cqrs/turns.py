@@ -1,0 +1,104 @@
+"""Turns: of the commands of one process that are dispatched under one key, one runs at a time.
+
+The others wait, and find what it recorded. Between processes there are no turns: there the store decides. A command that
+would wait for its own key, or for one that waits for a key of its own, would wait for ever: it is told so instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+import anyio
+
+__all__ = ["Turns", "WouldWaitForItself"]
+
+
+class WouldWaitForItself(Exception):
+    """Nobody would ever have this turn."""
+
+
+@dataclass(eq=False)
+class _Hold:
+    """Somebody's turn: begun, and over when it is not ``active`` any more."""
+
+    #: What those who act within it wait for.
+    waits_for: list[str] = field(default_factory=list)
+    active: bool = True
+
+
+@dataclass(eq=False)
+class _Line:
+    """Those who want one name."""
+
+    lock: anyio.Lock = field(default_factory=anyio.Lock)
+    holder: _Hold | None = None
+    #: Including the one whose turn it is.
+    length: int = 0
+
+
+#: The turns that are held here, by this task or by one that it was begun in.
+_held: ContextVar[tuple[_Hold, ...]] = ContextVar("allframe_turns", default=())
+
+
+class Turns:
+    """Turns by name. Names that nobody wants take no memory."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, _Line] = {}
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    @asynccontextmanager
+    async def turn(self, name: str) -> AsyncIterator[None]:
+        """Within it, nobody else has the turn of ``name``. First come, first served.
+
+        Raises:
+            WouldWaitForItself: whoever has it waits for what is held here.
+        """
+        mine = tuple(hold for hold in _held.get() if hold.active)
+        if self._leads_to(name, mine):
+            raise WouldWaitForItself
+        line = self._lines.setdefault(name, _Line())
+        line.length += 1
+        try:
+            await _acquire(line, name, mine)
+            hold = line.holder = _Hold()
+            token = _held.set((*mine, hold))
+            try:
+                yield
+            finally:
+                hold.active, line.holder = False, None
+                _held.reset(token)
+                line.lock.release()
+        finally:
+            line.length -= 1
+            if not line.length:
+                del self._lines[name]
+
+    def _leads_to(self, name: str, mine: Iterable[_Hold]) -> bool:
+        """Whether the one who has ``name`` is among ``mine``, or waits for one who is."""
+        todo, seen = [name], set[str]()
+        while todo:
+            name = todo.pop()
+            line = self._lines.get(name)
+            if name in seen or line is None or line.holder is None:
+                continue
+            if line.holder in mine:
+                return True
+            seen.add(name)
+            todo += line.holder.waits_for
+        return False
+
+
+async def _acquire(line: _Line, name: str, mine: tuple[_Hold, ...]) -> None:
+    for hold in mine:
+        hold.waits_for.append(name)
+    try:
+        await line.lock.acquire()
+    finally:
+        for hold in mine:
+            hold.waits_for.remove(name)
