@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict
 
 from allframe.errors import DefinitionError, PayloadError, Problem, StoreFormatError
+from allframe.events.category import category_of
 from allframe.masking import hidden_args, may_hold_secrets
 from allframe.naming import Names
 from allframe.payload import Payload
@@ -95,6 +96,11 @@ class RecordedEvent:
     #: UTC. For people only: order is ``position``, never time.
     recorded_at: datetime
     metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def category(self) -> str:
+        """The category of its stream: what stands before the first ``-`` of the name."""
+        return category_of(self.stream)
 
     @cached_property
     def event(self) -> Event:
