@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 import allframe
-from allframe.cli import check, demo, look, operate, pictures, run, watch, work
+from allframe.cli import check, demo, events, look, operate, pictures, run, watch, work
+from allframe.cli.event_group import events as events_group
 
 __all__ = ["app"]
 
@@ -47,3 +48,7 @@ app.command("check")(check.check)
 app.command("explain")(pictures.explain)
 app.command("graph")(pictures.graph)
 app.command("demo")(demo.demo)
+events_group.command("tail")(events.tail)
+events_group.command("read")(events.read)
+events_group.command("stats")(events.stats)
+app.add_typer(events_group)

@@ -173,11 +173,14 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class BackendStats:
-    """How much a store holds."""
+    """How much a store holds. What cannot be counted is an error, never 0."""
 
     total_events: int
     total_streams: int
     total_snapshots: int
+    #: How many of them are of allframe's own streams, which begin with ``$``.
+    system_events: int
+    system_streams: int
     #: Facts that only this kind of backend has.
     backend_specific: dict[str, str | int]
 
@@ -247,8 +250,11 @@ class EventStoreBackend(Protocol):
         """The rows of a stream with a revision above ``after``, oldest first."""
         ...
 
-    async def read_all(self, *, after: int = 0, limit: int = 1000, system: bool = False) -> list[StoredRow]:
-        """Rows with a position above ``after``, by position; streams that begin with ``$`` only with ``system``."""
+    async def read_all(
+        self, *, after: int = 0, limit: int = 1000, system: bool = False, category: str | None = None
+    ) -> list[StoredRow]:
+        """Rows with a position above ``after``, by position; streams that begin with ``$`` only with ``system``, and with
+        ``category`` only the streams of that one (`allframe.events.category`)."""
         ...
 
     async def last_position(self) -> int:

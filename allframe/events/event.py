@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from pydantic_core import from_json
 
 from allframe.errors import AllframeError, DefinitionError, PayloadError, Problem, StoreFormatError
+from allframe.events.category import category_of
 from allframe.masking import hidden_args, may_hold_secrets
 from allframe.naming import Names
 from allframe.payload import Payload
@@ -126,6 +127,11 @@ class RecordedEvent:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     #: Of the store that it was read from, if that has any.
     _versions: Versions | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def category(self) -> str:
+        """The category of its stream: what stands before the first ``-`` of the name."""
+        return category_of(self.stream)
 
     @cached_property
     def event(self) -> Event:

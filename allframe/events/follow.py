@@ -30,8 +30,9 @@ Convert: TypeAlias = Callable[[StoredRow], Awaitable[T | None]]
 class Following(Generic[T]):
     """An asynchronous iterator over what ``convert`` makes of each row. It may be left at any moment, without closing it.
 
-    ``opened`` gives the backend, or raises if the store is closed. ``stream``: only its rows. ``after``: the rows with
-    a position above it; None: those that come from now on. ``interval``: the seconds between two looks at a store that
+    ``opened`` gives the backend, or raises if the store is closed. ``stream``: only its rows; ``system``, ``category``: the
+    rows of those streams, as `EventStoreBackend.read_all` has them. ``after``: the rows with a position above it; None:
+    those that come from now on. ``interval``: the seconds between two looks at a store that
     another process writes; there, "from now on" counts from the first look.
 
     A cancelled wait loses nothing: the next one gives what it would have given. Several tasks may share one: each event
@@ -44,10 +45,13 @@ class Following(Generic[T]):
         convert: Convert[T],
         *,
         stream: str | None = None,
+        system: bool = True,
+        category: str | None = None,
         after: int | None = None,
         interval: float = 0.5,
     ) -> None:
         self._opened, self._convert, self._stream, self._interval = opened, convert, stream, interval
+        self._system, self._category = system, category
         changes = opened().changes
         #: The position up to which was read.
         self._position = changes.position if after is None and changes is not None else after
@@ -62,6 +66,8 @@ class Following(Generic[T]):
         return self
 
     async def __anext__(self) -> T:
+        if self._ready and not self._lock.locked():
+            return self._ready.popleft()
         async with self._lock:
             while not self._ready:
                 if self._is_over:
@@ -121,6 +127,7 @@ class Following(Generic[T]):
         backend, end = self._opened(), self._end
         if self._position is None:
             self._position = await backend.last_position()
+        known = await self._known(backend)
         rows = await self._page(backend, self._position)
         fresh = [row for row in rows if row.position > self._position and (end is None or row.position <= end)]
         found = [item for row in fresh if (item := await self._convert(row)) is not None]
@@ -131,11 +138,20 @@ class Following(Generic[T]):
             self._revision = rows[-1].revision
         if fresh:
             self._position = fresh[-1].position
+        if len(rows) < PAGE:
+            # Up to there are none that it has not: what it passes over is not read again at each look.
+            self._position = max(self._position, known)
         # What comes after the end was written by somebody else.
         self._is_over = end is not None and (not rows or rows[-1].position >= end)
         return bool(rows)
 
+    async def _known(self, backend: EventStoreBackend) -> int:
+        """A position up to which everything can be read from now on; 0 where that would be of no use."""
+        if self._stream is not None or (self._system and self._category is None):
+            return 0
+        return await backend.last_position() if backend.changes is None else backend.changes.position
+
     async def _page(self, backend: EventStoreBackend, position: int) -> list[StoredRow]:
         if self._stream is None:
-            return await backend.read_all(after=position, limit=PAGE, system=True)
+            return await backend.read_all(after=position, limit=PAGE, system=self._system, category=self._category)
         return await backend.read_stream(self._stream, after=self._revision, limit=PAGE)

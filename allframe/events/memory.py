@@ -19,6 +19,7 @@ from allframe.events.backend import (
     Versions,
 )
 from allframe.events.batch import Batch, check_commit, check_snapshot
+from allframe.events.category import category_of
 from allframe.events.changes import Changes
 from allframe.events.holds import Holds, still_held
 
@@ -96,14 +97,16 @@ class MemoryBackend:
         first = max(after, 0)
         return self._streams.get(stream, [])[first : None if limit is None else first + limit]
 
-    async def read_all(self, *, after: int = 0, limit: int = 1000, system: bool = False) -> list[StoredRow]:
+    async def read_all(
+        self, *, after: int = 0, limit: int = 1000, system: bool = False, category: str | None = None
+    ) -> list[StoredRow]:
         await self._turn()
         found: list[StoredRow] = []
         for index in range(max(after, 0), len(self._rows)):
             if len(found) >= limit:
                 break
             row = self._rows[index]
-            if system or not row.stream.startswith("$"):
+            if (system or not row.stream.startswith("$")) and category in (None, category_of(row.stream)):
                 found.append(row)
         return found
 
@@ -148,10 +151,13 @@ class MemoryBackend:
 
     async def stats(self) -> BackendStats:
         await self._turn()
+        ours = [rows for stream, rows in self._streams.items() if stream.startswith("$")]
         return BackendStats(
             total_events=len(self._rows),
             total_streams=len(self._streams),
             total_snapshots=len(self._snapshots),
+            system_events=sum(map(len, ours)),
+            system_streams=len(ours),
             backend_specific={},
         )
 

@@ -223,8 +223,10 @@ class SqliteBackend:
     async def read_stream(self, stream: str, *, after: int = 0, limit: int | None = None) -> list[StoredRow]:
         return await self._read(sqlite_read.read_stream(stream, after, limit))
 
-    async def read_all(self, *, after: int = 0, limit: int = 1000, system: bool = False) -> list[StoredRow]:
-        return await self._read(sqlite_read.read_all(after, limit, system))
+    async def read_all(
+        self, *, after: int = 0, limit: int = 1000, system: bool = False, category: str | None = None
+    ) -> list[StoredRow]:
+        return await self._read(sqlite_read.read_all(after, limit, system, category))
 
     async def last_position(self) -> int:
         return await self._read(sqlite_read.last_position)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from allframe.errors import StoreUnavailable
 from allframe.events.backend import BackendStats, Head, HeadQuery, StoredRow, StoredSnapshot
+from allframe.events.category import separator
 from allframe.events.sqlite_file import StoreFile
 
 __all__ = [
@@ -33,11 +34,18 @@ _ROWS = """
     FROM events """
 _STREAM = _ROWS + "WHERE stream = ? AND revision > ? ORDER BY revision LIMIT ?"
 _ALL = _ROWS + "WHERE position > ? ORDER BY position LIMIT ?"
+#: By position, whatever the planner thinks of the other index (the "+"): it would sort all there is for every page.
+_ALL_OF = _ROWS + "WHERE position > ? AND (+stream = ? OR (+stream >= ? AND +stream < ?)) ORDER BY position LIMIT ?"
 _ALL_BUT_OURS = _ROWS + "WHERE position > ? AND stream NOT GLOB '$*' ORDER BY position LIMIT ?"
 
 _SNAPSHOT = """
     SELECT stream, type, schema_version, revision, CAST(data AS BLOB), recorded_at
     FROM snapshots WHERE stream = ? AND type = ?"""
+#: Once through the index of (stream, revision). A stream has one first event.
+_COUNTS = """
+    SELECT count(*), count(*) FILTER (WHERE revision = 1), count(*) FILTER (WHERE stream GLOB '$*'),
+           count(*) FILTER (WHERE revision = 1 AND stream GLOB '$*')
+    FROM events"""
 _HAS_SNAPSHOTS = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'snapshots'"
 
 _HEADS = """
@@ -118,8 +126,16 @@ def read_stream(stream: str, after: int, limit: int | None) -> Callable[[sqlite3
     return _rows(_STREAM, stream, after, -1 if limit is None else limit)
 
 
-def read_all(after: int, limit: int, system: bool) -> Callable[[sqlite3.Connection], list[StoredRow]]:
-    return _rows(_ALL if system else _ALL_BUT_OURS, after, limit)
+def read_all(
+    after: int, limit: int, system: bool, category: str | None
+) -> Callable[[sqlite3.Connection], list[StoredRow]]:
+    if category is None:
+        return _rows(_ALL if system else _ALL_BUT_OURS, after, limit)
+    if category.startswith("$") and not system:
+        return lambda _: []
+    # The names that begin with the category and what parts it from the rest, as a range.
+    first = category + separator(category)
+    return _rows(_ALL_OF, after, category, first, first[:-1] + chr(ord(first[-1]) + 1), limit)
 
 
 def last_position(connection: sqlite3.Connection) -> int:
@@ -174,8 +190,7 @@ def count_heads(query: HeadQuery) -> Callable[[sqlite3.Connection], int]:
 
 
 def stats(connection: sqlite3.Connection) -> BackendStats:
-    (events,) = connection.execute("SELECT count(*) FROM events").fetchone()
-    (streams,) = connection.execute("SELECT count(DISTINCT stream) FROM events").fetchone()
+    events, streams, our_events, our_streams = connection.execute(_COUNTS).fetchone()
     snapshots = 0
     if _has_snapshots(connection):
         (snapshots,) = connection.execute("SELECT count(*) FROM snapshots").fetchone()
@@ -186,7 +201,7 @@ def stats(connection: sqlite3.Connection) -> BackendStats:
         "page_count": pages,
         "page_size": page_size,
     }
-    return BackendStats(total_events=events, total_streams=streams, total_snapshots=snapshots, backend_specific=facts)
+    return BackendStats(events, streams, snapshots, our_events, our_streams, facts)
 
 
 def _rows(statement: str, *values: object) -> Callable[[sqlite3.Connection], list[StoredRow]]:

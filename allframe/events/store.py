@@ -12,8 +12,10 @@ from pydantic_core import from_json
 
 from allframe.errors import PayloadError, StoreUnavailable
 from allframe.events.backend import BackendStats, Commit, EventStoreBackend, Row, StoredRow, Write, new_id
+from allframe.events.category import check_category
 from allframe.events.correlation import with_correlation
 from allframe.events.event import Event, RecordedEvent, event_payload
+from allframe.events.follow import Following
 from allframe.events.memory import MemoryBackend
 from allframe.events.snapshots import Snapshot, snapshot_type, to_snapshot, to_stored
 from allframe.events.sqlite import SqliteBackend
@@ -183,14 +185,41 @@ class EventStore:
 
         return _Pages(following, self.versions)
 
-    def read_all(self, *, after: int = 0, system: bool = False) -> AsyncIterator[RecordedEvent]:
-        """The events of all streams with a position above ``after``; allframe's own streams only with ``system``."""
+    def read_all(
+        self, *, after: int = 0, system: bool = False, category: str | None = None
+    ) -> AsyncIterator[RecordedEvent]:
+        """The events of all streams with a position above ``after``; allframe's own streams only with ``system``.
+
+        ``category``: only streams of that one, which is what stands before the first ``-`` of their names.
+
+        Raises:
+            ValueError: if no stream that is read can be of the category.
+        """
+        check_category(category, system=system)
 
         async def following(last: StoredRow | None) -> list[StoredRow]:
             start = after if last is None else last.position
-            return await self.opened().read_all(after=start, limit=PAGE, system=system)
+            return await self.opened().read_all(after=start, limit=PAGE, system=system, category=category)
 
         return _Pages(following, self.versions)
+
+    def subscribe(
+        self, *, after: int | None = None, system: bool = False, category: str | None = None
+    ) -> AsyncIterator[RecordedEvent]:
+        """The events with a position above ``after``, or from now on, and then those that come, each once and in order.
+
+        ``system`` and ``category`` choose as in `read_all`. It reads at its own pace, a page at a time: a slow subscriber
+        holds up nobody. It may be left at any moment; to go on later, hand in the ``position`` of the last event that was
+        dealt with. A store that another process writes is looked at twice a second.
+
+        When the store closes, it gives what it has read, and then raises `StoreUnavailable`.
+
+        Raises:
+            ValueError: as `read_all`.
+            StoreUnavailable: if the store is not open.
+        """
+        check_category(category, system=system)
+        return Following(self.opened, self._recorded, system=system, category=category, after=after)
 
     async def get_latest_snapshot(self, stream: str, type: type[M]) -> Snapshot[M] | None:  # noqa: A002 - a snapshot's word
         """The newest snapshot of a stream that was saved from a model of this type, or None.
@@ -202,6 +231,9 @@ class EventStore:
         name, _ = snapshot_type(type)
         stored = await backend.get_snapshot(stream, name)
         return None if stored is None else to_snapshot(stored, type, self.versions)
+
+    async def _recorded(self, row: StoredRow) -> RecordedEvent:
+        return to_recorded(row, self.versions)
 
     async def stats(self) -> BackendStats:
         """How much it holds."""

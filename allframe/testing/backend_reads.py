@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from allframe.events.backend import Commit, EventStoreBackend, HeadQuery
 from allframe.testing.backend_rows import head, names, put_heads, write
 
@@ -29,6 +31,38 @@ class ReadContract:
         assert [each.position for each in await backend.read_all(after=1, system=True)] == [2, 3, 4, 5]
         assert [each.position for each in await backend.read_all(after=1, limit=2, system=True)] == [2, 3]
 
+    async def test_the_streams_of_a_category_are_read_from_a_position(self, backend: EventStoreBackend) -> None:
+        streams = (
+            "account-1",
+            "order-1",
+            "account-2",
+            "$saga/account-3",
+            "account",
+            "accounts-4",
+            "account-",
+            "Account-5",
+        )
+        await backend.commit(Commit(tuple(write(stream) for stream in (*streams, "account/6", "account-1", "acc"))))
+
+        async def found(category: str, **query: Any) -> list[int]:
+            return [each.position for each in await backend.read_all(category=category, **query)]
+
+        assert await found("account") == [1, 3, 5, 7, 10]
+        assert await found("account", after=3, limit=2) == [5, 7]
+        assert await found("account", system=True) == [1, 3, 5, 7, 10]
+        assert await found("accounts") == [6]
+        assert await found("nothing") == []
+        assert await found("$saga", system=True) == [4]
+        assert await found("$saga") == []
+
+    async def test_categories_may_have_any_name(self, backend: EventStoreBackend) -> None:
+        streams = ("ä-1", "𝄞-1", "-1", "a%-1", "a_-1", "a*-1", "a?-1", "ab-1", "􏿿-1")
+        await backend.commit(Commit(tuple(write(stream) for stream in streams)))
+
+        for position, stream in enumerate(streams, start=1):
+            found = await backend.read_all(category=stream.removesuffix("-1"))
+            assert [each.position for each in found] == [position]
+
     async def test_an_empty_store_reads_as_empty(self, backend: EventStoreBackend) -> None:
         assert await backend.read_all() == []
         assert await backend.last_position() == 0
@@ -41,6 +75,12 @@ class ReadContract:
         stats = await backend.stats()
 
         assert (stats.total_events, stats.total_streams, stats.total_snapshots) == (6, 2, 0)
+        assert (stats.system_events, stats.system_streams) == (1, 1)
+
+    async def test_stats_of_an_empty_store_are_zero(self, backend: EventStoreBackend) -> None:
+        stats = await backend.stats()
+
+        assert (stats.total_events, stats.total_streams, stats.system_events, stats.system_streams) == (0, 0, 0, 0)
 
     # --- heads
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -158,6 +160,27 @@ async def test_flush_returns_when_abandoned_appends_are_decided(store: EventStor
     await store.flush()
 
     assert (await store.stats()).total_events == 1
+
+
+async def test_stats_tell_ours_from_yours(store: EventStore) -> None:
+    await store.append("a", [debited(1), debited(2)])
+    await store.append("b", [debited(1)])
+    await store.backend.commit(Commit((Write("$saga/1", make_rows([debited(9)], recorded_at=0)),)))
+
+    stats = await store.stats()
+
+    assert (stats.total_events, stats.total_streams) == (4, 3)
+    assert (stats.system_events, stats.system_streams) == (1, 1)
+
+
+async def test_stats_that_cannot_be_counted_are_an_error(tmp_path: Any) -> None:
+    async with EventStore(f"sqlite:///{tmp_path}/store.db") as store:
+        await store.append("a", [debited(1)])
+        with closing(sqlite3.connect(tmp_path / "store.db")) as shell:
+            shell.execute("ALTER TABLE events RENAME TO lost")
+
+        with pytest.raises(StoreUnavailable, match="SQLite could not read .*no such table"):
+            await store.stats()
 
 
 async def test_a_store_that_is_not_open_says_so(store_url: str) -> None:
