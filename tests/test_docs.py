@@ -110,7 +110,7 @@ def test_every_option_is_documented_with_its_command() -> None:
     lacking = [
         f"{name} {option}"
         for name, command in _commands().items()
-        for parameter in command.params
+        for parameter in _parameters(command)
         if isinstance(parameter, TyperOption)
         for option in (*parameter.opts, *parameter.secondary_opts)
         if f"`{option}" not in sections[name]
@@ -121,7 +121,10 @@ def test_every_option_is_documented_with_its_command() -> None:
 
 def test_no_option_is_documented_that_is_not_there() -> None:
     known = {
-        opt for command in [_program(), *_commands().values()] for parameter in command.params for opt in parameter.opts
+        opt
+        for command in [_program(), *_commands().values()]
+        for parameter in _parameters(command)
+        for opt in parameter.opts
     }
     known |= {"--help", "--install-completion", "--show-completion"}
 
@@ -227,6 +230,12 @@ def _program() -> TyperGroup:
     program = get_command(app)
     assert isinstance(program, TyperGroup)
     return program
+
+
+def _parameters(command: Any) -> list[Any]:
+    """A command's parameters; of a group, those of its commands as well."""
+    below = getattr(command, "commands", {})
+    return [*command.params, *(parameter for child in below.values() for parameter in _parameters(child))]
 
 
 def _commands() -> dict[str, Any]:

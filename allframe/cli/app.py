@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 import allframe
-from allframe.cli import check, demo, look, operate, pictures, run, watch, work
+from allframe.cli import check, demo, event_schema, look, operate, pictures, run, watch, work
+from allframe.cli.event_group import events
 
 __all__ = ["app"]
 
@@ -47,3 +48,6 @@ app.command("check")(check.check)
 app.command("explain")(pictures.explain)
 app.command("graph")(pictures.graph)
 app.command("demo")(demo.demo)
+events.command("schema")(event_schema.schema)
+events.command("check")(event_schema.check)
+app.add_typer(events)
