@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import ModuleType
 from typing import Annotated
 
 import typer
 
-from allframe import Event, PayloadError, VersionRegistry
+from allframe import Event, PayloadError
 from allframe.cli.exits import Exit, Stop
 from allframe.cli.guard import guarded
 from allframe.cli.render import print_json, print_line, printable, warn
-from allframe.cli.target import load_module
+from allframe.cli.target import load_module, versions_of
 from allframe.events.catalogue import Catalogue, Change, compare, make_catalogue, read_catalogue
 from allframe.events.event import event_classes
 
-__all__ = ["check", "schema", "versions_of"]
+__all__ = ["check", "schema"]
 
 _Modules = Annotated[
     list[str],
@@ -54,25 +53,6 @@ def check(
     if not as_json:
         _sum_up(file, changes, breaking)
     return Exit.DEFINITION if breaking else Exit.COMPLETED
-
-
-def versions_of(modules: list[ModuleType]) -> VersionRegistry | None:
-    """The registry that modules hold in an attribute; of several, one of all their upcasters.
-
-    Raises:
-        DefinitionError: (AF121) if these do not go together, or lead to no class.
-    """
-    found = [value for module in modules for value in vars(module).values() if isinstance(value, VersionRegistry)]
-    registries = list({id(registry): registry for registry in found}.values())
-    for registry in registries:
-        registry.check()
-    if len(registries) < 2:
-        return registries[0] if registries else None
-    merged = VersionRegistry()
-    for registry in registries:
-        for path in registry.get_migrations():
-            merged.register_migration(path)
-    return merged
 
 
 def _catalogue(names: list[str]) -> Catalogue:

@@ -151,3 +151,65 @@ def test_a_module_without_events_is_said_to_have_none(shop: Shop) -> None:
     done = shop.run("events", "schema", "-m", "empty.py", code=2)
 
     assert done.stderr == "allframe: There are no events in empty.py. Name the modules that define them.\n"
+
+
+STAY = """
+from typing import Any
+from allframe import Event, Saga, VersionRegistry, compensates, step, upcasts
+
+{event}
+
+class Stay(Saga, name="stay"):
+    guest: str
+
+    @step
+    async def book(self) -> Event:
+        return {made}
+
+    @compensates("book")
+    async def release(self) -> None: ...
+
+    @step(readonly=True)
+    async def pay(self, book: Event) -> None:
+        {pay}
+"""
+
+BOOKED_BEFORE = """
+class Booked(Event, name="shop.booked", version=1):
+    room: str
+"""
+
+BOOKED_NOW = """
+class Booked(Event, name="shop.booked", version=2):
+    room: str
+    nights: int
+
+@upcasts("shop.booked", from_version=1)
+def one_night(data: dict[str, Any]) -> dict[str, Any]:
+    return {**data, "nights": 1}
+
+versions = VersionRegistry([one_night])
+"""
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("run", "stay.py:Stay", '{"guest": "ada", "$id": "stay"}', "--store", "sqlite:///stay.db"),
+        ("work", "stay.py", "--store", "sqlite:///stay.db", "--until-idle"),
+    ],
+)
+def test_a_saga_goes_on_with_outputs_that_the_registry_of_its_module_upcasts(
+    shop: Shop, command: tuple[str, ...]
+) -> None:
+    before = STAY.format(event=BOOKED_BEFORE, made='Booked(room="7")', pay="import os; os._exit(9)")
+    now = STAY.format(event=BOOKED_NOW, made="None", pay='open("paid", "w").write(repr(book))')
+    (shop.folder / "stay.py").write_text(before)
+    process = shop.start("run", "stay.py:Stay", '{"guest": "ada", "$id": "stay"}', "--store", "sqlite:///stay.db")
+    assert process.wait(60) == 9
+    process.communicate()
+    (shop.folder / "stay.py").write_text(now)
+
+    shop.run(*command)
+
+    assert (shop.folder / "paid").read_text() == "Booked(room='7', nights=1)"
