@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import allframe
-from allframe.cli import check, demo, events, look, operate, pictures, run, watch, work
+from allframe.cli import check, demo, event_schema, events, look, operate, pictures, run, watch, work
 from allframe.cli.event_group import events as events_group
 
 __all__ = ["app"]
@@ -51,4 +51,6 @@ app.command("demo")(demo.demo)
 events_group.command("tail")(events.tail)
 events_group.command("read")(events.read)
 events_group.command("stats")(events.stats)
+events_group.command("schema")(event_schema.schema)
+events_group.command("check")(event_schema.check)
 app.add_typer(events_group)

@@ -5,7 +5,7 @@
 1     some did not, or a line of the input could not be used
 2     the command cannot be carried out as it was given
 3     the store cannot be opened, read or written
-4     a saga is not well defined
+4     a saga or an event is not well defined, or no longer as stored
 130   Ctrl-C
 143   SIGTERM
 ====  ================================================================

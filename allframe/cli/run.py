@@ -21,7 +21,7 @@ from allframe.cli.progress import progress
 from allframe.cli.provide import Provided, check_provided, find_provider, provided
 from allframe.cli.render import clean, print_json, print_line, print_table, printable, warn
 from allframe.cli.session import Stopwatch, run_session
-from allframe.cli.target import Target, load_target
+from allframe.cli.target import Target, load_target, versions_of
 from allframe.saga.observe import Observer
 from allframe.saga.wording import elapsed
 
@@ -125,6 +125,7 @@ def _run(
             concurrency=concurrency,
             check=lambda found: check_provided([target.saga], found, what),
             on_record=on_record,
+            versions=versions_of([target.module]),
         )
     finally:
         if begun:

@@ -13,17 +13,28 @@ import inspect
 import keyword
 import sys
 import traceback
+from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
 from typing import TypeGuard, TypeVar, cast
 
-from allframe import Saga, SagaDefinition, SagaGraph, SagaStep
+from allframe import Saga, SagaDefinition, SagaGraph, SagaStep, VersionRegistry
 from allframe.cli.exits import Exit, Stop
 from allframe.errors import DefinitionError
 
-__all__ = ["Target", "built_sagas_of", "load_graph", "load_module", "load_target", "sagas_of", "split", "steps_of"]
+__all__ = [
+    "Target",
+    "built_sagas_of",
+    "load_graph",
+    "load_module",
+    "load_target",
+    "sagas_of",
+    "split",
+    "steps_of",
+    "versions_of",
+]
 
 T = TypeVar("T")
 
@@ -125,6 +136,25 @@ def steps_of(module: ModuleType) -> dict[str, type[SagaStep]]:
         for name, value in vars(module).items()
         if isinstance(value, type) and issubclass(value, SagaStep) and not value.__allframe_abstract__
     }
+
+
+def versions_of(modules: Iterable[ModuleType]) -> VersionRegistry | None:
+    """The registry that modules hold in an attribute; of several, one of all their upcasters.
+
+    Raises:
+        DefinitionError: (AF121) if these do not go together, or lead to no class.
+    """
+    found = [value for module in modules for value in vars(module).values() if isinstance(value, VersionRegistry)]
+    registries = list({id(registry): registry for registry in found}.values())
+    for registry in registries:
+        registry.check()
+    if len(registries) < 2:
+        return registries[0] if registries else None
+    merged = VersionRegistry()
+    for registry in registries:
+        for path in registry.get_migrations():
+            merged.register_migration(path)
+    return merged
 
 
 def _is_saga(value: object) -> TypeGuard[type[Saga]]:

@@ -21,7 +21,7 @@ from allframe.cli.provide import check_provided, find_providers
 from allframe.cli.render import printable
 from allframe.cli.session import Stopwatch, run_service
 from allframe.cli.tail import Tail
-from allframe.cli.target import load_module, sagas_of, split, steps_of
+from allframe.cli.target import load_module, sagas_of, split, steps_of, versions_of
 from allframe.cli.telling import Level, Stopped, Telling, telling
 from allframe.errors import StoreUnavailable
 from allframe.events.backend import HeadQuery
@@ -87,6 +87,7 @@ def work(
             grace=grace,
             wait=wait,
             on_stop=lambda: notify("STOPPING=1"),
+            versions=versions_of(loaded),
         )
     )
 

@@ -139,7 +139,7 @@ def upcasts(
             for name, version in (("from_version", from_version), ("to_version", to_version))
             if version is not None and not is_version(version)
         ]
-        if iscoroutinefunction(function):
+        if bool(iscoroutinefunction(function)):
             texts.append("It is async. Write `def`: it is called wherever an event is read, and waits for nothing.")
         if texts:
             name = getattr(function, "__qualname__", repr(function))

@@ -8,13 +8,16 @@ An ignore that is not needed is itself an error, for both: so each line below is
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 from dishka import Container, FromDishka
 
 from allframe import (
+    AutoUpcaster,
     Event,
     EventStore,
     Inject,
+    MigrationPath,
     Retry,
     Saga,
     SagaDefinition,
@@ -22,9 +25,12 @@ from allframe import (
     SagaStep,
     StepContext,
     Unknown,
+    Upcaster,
+    VersionRegistry,
     compensates,
     run,
     step,
+    upcasts,
 )
 
 
@@ -138,3 +144,42 @@ async def a_definition_is_checked(orchestrator: SagaOrchestrator, debit: DebitSt
 def a_script_names_its_store_by_a_url(transfer: Transfer, store: EventStore) -> None:
     run(transfer, store=store)  # type: ignore[arg-type]
     run(transfer, "transfer-1")  # type: ignore[call-arg]
+
+
+@upcasts("bank.debited", from_version=1)  # type: ignore[arg-type]
+def no_payload(amount: int) -> int:
+    return amount
+
+
+@upcasts("bank.debited", from_version=1)  # type: ignore[arg-type]
+async def waits(data: dict[str, Any]) -> dict[str, Any]:
+    return data
+
+
+def not_decorated(data: dict[str, Any]) -> dict[str, Any]:
+    return data
+
+
+class Silent(Upcaster):
+    type = "bank.debited"
+    from_version = 1
+
+
+class Wrong(Upcaster):
+    type = "bank.debited"
+    from_version = "1"  # type: ignore[assignment]
+
+    def upcast(self, data: dict[str, Any]) -> dict[str, Any]:
+        return data
+
+
+def upcasters_are_checked(debited: Debited) -> None:
+    Silent()  # type: ignore[abstract]
+    upcasts("bank.debited")  # type: ignore[call-arg]
+    upcasts("bank.debited", 1)  # type: ignore[call-arg]
+    AutoUpcaster(debited, Debited)  # type: ignore[arg-type]
+    registry = VersionRegistry([not_decorated])  # type: ignore[list-item]
+    registry.register_upcaster(not_decorated)  # type: ignore[arg-type]
+    registry.register_migration("bank.debited")  # type: ignore[arg-type]
+    MigrationPath("bank.debited", 1)  # type: ignore[call-arg]
+    EventStore(versions=[Wrong()])  # type: ignore[arg-type]

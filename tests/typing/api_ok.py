@@ -9,11 +9,12 @@ from decimal import Decimal
 from typing import Any, assert_type
 
 from dishka import AsyncContainer, FromDishka
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from allframe import (
     AllframeError,
     AlreadyExecuting,
+    AutoUpcaster,
     CompensationFailed,
     DefinitionError,
     EffectUnknown,
@@ -21,6 +22,7 @@ from allframe import (
     Event,
     EventStore,
     Inject,
+    MigrationPath,
     RecordedEvent,
     Refused,
     Retry,
@@ -40,9 +42,12 @@ from allframe import (
     StepFailed,
     StepTimedOut,
     Unknown,
+    Upcaster,
+    VersionRegistry,
     compensates,
     run,
     step,
+    upcasts,
 )
 from allframe.testing import SagaRun, Timeout, TraceEntry, VirtualClock, run_saga, run_saga_sync
 
@@ -310,3 +315,43 @@ def a_test_that_is_not_async(bank: Bank) -> None:
     assert_type(orchestrator, SagaOrchestrator)
     assert_type(clock.run(orchestrator.running_count), int)
     assert_type(run_saga_sync(TransferMoney(source="A", target="B", amount=Decimal(1))).outputs, Mapping[str, Any])
+
+
+class DebitedV1(Event, name="bank.debited", version=1):
+    account: str
+
+
+@upcasts("bank.debited", from_version=1)
+def add_amount(data: dict[str, Any]) -> dict[str, Any]:
+    return {**data, "amount": "0"}
+
+
+class Rename(Upcaster):
+    """Made of a class, with what differs."""
+
+    type = "bank.taken"
+    from_version = 1
+    to_type = "bank.debited"
+    to_version = 2
+
+    def upcast(self, data: dict[str, Any]) -> dict[str, Any]:
+        return data
+
+
+def versions(account: type[BaseModel]) -> VersionRegistry:
+    registry = VersionRegistry([add_amount, Rename(), AutoUpcaster(DebitedV1, Debited)], models=[account])
+    registry.register_upcaster(add_amount)
+    registry.register_migration(MigrationPath("bank.debited", 1, 2, upcasters=(add_amount,)))
+    assert_type(add_amount({}), dict[str, Any])
+    assert_type(add_amount.to_version, int)
+    assert_type(registry.get_migrations(), list[MigrationPath])
+    assert_type(registry.has_upcaster("bank.debited", 1), bool)
+    assert_type(registry.upcast("bank.debited", 1, b"{}"), tuple[str, int, bytes])
+    return registry
+
+
+async def read_as_today(store: EventStore) -> None:
+    assert_type(store.versions, VersionRegistry | None)
+    async for recorded in EventStore("memory://", versions=VersionRegistry()).read("a"):
+        assert_type(recorded.is_readable, bool)
+        assert_type(recorded.payload(), dict[str, Any])
