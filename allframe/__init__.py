@@ -34,6 +34,7 @@ from allframe.errors import (
 )
 from allframe.events.correlation import correlated
 from allframe.events.event import Event, RecordedEvent
+from allframe.events.snapshots import Snapshot
 from allframe.events.store import EventStore
 from allframe.inject import Inject
 from allframe.saga.builder import SagaDefinition
@@ -80,6 +81,7 @@ __all__ = [
     "Event",
     "EventStore",
     "RecordedEvent",
+    "Snapshot",
     "correlated",
     # errors
     "AllframeError",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from allframe.events.event import Event, RecordedEvent
+from allframe.events.snapshots import Snapshot
 from allframe.events.store import EventStore
 
-__all__ = ["Event", "EventStore", "RecordedEvent"]
+__all__ = ["Event", "EventStore", "RecordedEvent", "Snapshot"]

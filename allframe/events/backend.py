@@ -34,6 +34,7 @@ __all__ = [
     "HeadQuery",
     "Row",
     "StoredRow",
+    "StoredSnapshot",
     "Versions",
     "Write",
     "new_id",
@@ -69,6 +70,22 @@ class StoredRow:
     data: bytes
     recorded_at: int
     metadata: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSnapshot:
+    """What the first rows of a stream come to, as it stands in the store."""
+
+    stream: str
+    #: What kind of snapshot it is: of each, a stream has one.
+    type: str
+    schema_version: int
+    #: The revision of the last row that is in it, from 1.
+    revision: int
+    #: JSON.
+    data: bytes
+    #: Microseconds since 1970, UTC.
+    recorded_at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +253,22 @@ class EventStoreBackend(Protocol):
 
     async def last_position(self) -> int:
         """The position of the newest row; 0 for none."""
+        ...
+
+    async def save_snapshot(self, snapshot: StoredSnapshot) -> None:
+        """Keep it for its stream and type, in place of what was kept: unless that has a later revision, or the same one
+        and a later schema version. It sees what was handed in to `commit` before it, and is durable when this returns.
+
+        It is handed in when this is called, as a commit is.
+
+        Raises:
+            PayloadError: the stream is not at that revision yet, or the revision is below 1; nothing was written.
+            StoreUnavailable: ``in_doubt`` tells whether it may have been written.
+        """
+        ...
+
+    async def get_snapshot(self, stream: str, type: str) -> StoredSnapshot | None:  # noqa: A002 - the row's own word
+        """The one that is kept."""
         ...
 
     async def get_head(self, stream: str) -> Head | None: ...

@@ -10,9 +10,9 @@ from collections.abc import Container
 from typing import Protocol, TypeAlias
 
 from allframe.errors import ConcurrencyError, PayloadError
-from allframe.events.backend import Commit, Head, Versions, Write
+from allframe.events.backend import Commit, Head, StoredSnapshot, Versions, Write
 
-__all__ = ["Batch", "NewRow", "Stored", "check_commit"]
+__all__ = ["Batch", "NewRow", "Stored", "check_commit", "check_snapshot"]
 
 #: The fields of a `StoredRow`, in its order.
 NewRow: TypeAlias = tuple[int, str, int, bytes, str, int, bytes, int, bytes | None]
@@ -33,7 +33,7 @@ class Stored(Protocol):
 
 
 class Batch:
-    """The rows and heads of the commits that were admitted, oldest first.
+    """The rows and heads of the commits, and the snapshots, that were admitted, oldest first.
 
     ``position`` is the store's last one. ``doubtful`` holds the ids of the first rows of commits that may have been
     written without anybody knowing.
@@ -42,6 +42,7 @@ class Batch:
     def __init__(self, stored: Stored, position: int, doubtful: Container[bytes] = ()) -> None:
         self.rows: list[NewRow] = []
         self.heads: dict[str, Head] = {}
+        self.snapshots: list[StoredSnapshot] = []
         self._stored = stored
         self._position = position
         self._doubtful = doubtful
@@ -67,6 +68,20 @@ class Batch:
         if commit.head is not None:
             self.heads[commit.head.stream] = commit.head
         return Versions(versions, self._position if commit.writes else 0)
+
+    def admit_snapshot(self, snapshot: StoredSnapshot) -> None:
+        """Take a snapshot in.
+
+        Raises:
+            PayloadError: its stream is not at its revision yet.
+        """
+        version = self._version(snapshot.stream)
+        if snapshot.revision > version:
+            raise PayloadError(
+                f"Stream {snapshot.stream!r} is at version {version}, and a snapshot of it at version "
+                f"{snapshot.revision} would hold events that it does not have. Nothing was saved. Append the events first."
+            )
+        self.snapshots.append(snapshot)
 
     def _stands(self, write: Write) -> bool:
         if not write.rows:
@@ -155,6 +170,23 @@ def check_commit(commit: Commit) -> None:
                 )
     if commit.head is not None:
         _check_text("The name of a stream", commit.head.stream)
+
+
+def check_snapshot(snapshot: StoredSnapshot) -> None:
+    """Refuse what not every database can hold.
+
+    Raises:
+        PayloadError: for a name as in `check_commit`, a revision below 1, or a number of more than 63 bits.
+    """
+    _check_text("The name of a stream", snapshot.stream)
+    _check_text("The type of a snapshot", snapshot.type)
+    numbers_fit = 0 <= snapshot.schema_version <= _LARGEST and -_LARGEST <= snapshot.recorded_at <= _LARGEST
+    if not (numbers_fit and 1 <= snapshot.revision <= _LARGEST):
+        raise PayloadError(
+            f"A snapshot of {snapshot.stream!r} has the revision {snapshot.revision}, the version "
+            f"{snapshot.schema_version} and the time {snapshot.recorded_at}: a store holds whole numbers of up to 63 bits, "
+            "and revisions from 1."
+        )
 
 
 def _check_text(what: str, text: str) -> None:

@@ -8,8 +8,17 @@ from collections.abc import Callable, Iterator
 from anyio.lowlevel import cancel_shielded_checkpoint
 
 from allframe.errors import StoreInUse, StoreUnavailable
-from allframe.events.backend import BackendStats, Claim, Commit, Head, HeadQuery, StoredRow, Versions
-from allframe.events.batch import Batch, check_commit
+from allframe.events.backend import (
+    BackendStats,
+    Claim,
+    Commit,
+    Head,
+    HeadQuery,
+    StoredRow,
+    StoredSnapshot,
+    Versions,
+)
+from allframe.events.batch import Batch, check_commit, check_snapshot
 from allframe.events.changes import Changes
 from allframe.events.holds import Holds, still_held
 
@@ -28,6 +37,7 @@ class MemoryBackend:
         self._rows: list[StoredRow] = []
         self._streams: defaultdict[str, list[StoredRow]] = defaultdict(list)
         self._heads: dict[str, Head] = {}
+        self._snapshots: dict[tuple[str, str], StoredSnapshot] = {}
         self._is_open = False
         self._epoch = 0
         self._clean = True
@@ -101,6 +111,20 @@ class MemoryBackend:
         await self._turn()
         return len(self._rows)
 
+    async def save_snapshot(self, snapshot: StoredSnapshot) -> None:
+        self._check_open()
+        check_snapshot(snapshot)
+        Batch(self, position=len(self._rows)).admit_snapshot(snapshot)
+        key = snapshot.stream, snapshot.type
+        kept = self._snapshots.get(key)
+        if kept is None or (kept.revision, kept.schema_version) <= (snapshot.revision, snapshot.schema_version):
+            self._snapshots[key] = snapshot
+        await cancel_shielded_checkpoint()
+
+    async def get_snapshot(self, stream: str, type: str) -> StoredSnapshot | None:  # noqa: A002 - the row's own word
+        await self._turn()
+        return self._snapshots.get((stream, type))
+
     async def get_head(self, stream: str) -> Head | None:
         await self._turn()
         return self._heads.get(stream)
@@ -125,7 +149,10 @@ class MemoryBackend:
     async def stats(self) -> BackendStats:
         await self._turn()
         return BackendStats(
-            total_events=len(self._rows), total_streams=len(self._streams), total_snapshots=0, backend_specific={}
+            total_events=len(self._rows),
+            total_streams=len(self._streams),
+            total_snapshots=len(self._snapshots),
+            backend_specific={},
         )
 
     # What a batch asks of the store it is made for (`allframe.events.batch.Stored`).

@@ -27,14 +27,23 @@ from anyio import CancelScope, CapacityLimiter, to_thread
 from allframe.clock import waiting_for_thread
 from allframe.errors import StoreUnavailable
 from allframe.events import sqlite_read
-from allframe.events.backend import BackendStats, Claim, Commit, Head, HeadQuery, StoredRow, Versions
-from allframe.events.batch import check_commit
+from allframe.events.backend import (
+    BackendStats,
+    Claim,
+    Commit,
+    Head,
+    HeadQuery,
+    StoredRow,
+    StoredSnapshot,
+    Versions,
+)
+from allframe.events.batch import check_commit, check_snapshot
 from allframe.events.changes import Changes
 from allframe.events.holds import Holds, still_held
 from allframe.events.lockfile import LockFile, caller
 from allframe.events.sqlite_file import StoreFile
 from allframe.events.sqlite_read import SqliteReader
-from allframe.events.sqlite_write import SqliteWriter
+from allframe.events.sqlite_write import Saving, SqliteWriter
 from allframe.events.url import Durability
 from allframe.events.writer import Writer
 
@@ -185,6 +194,11 @@ class SqliteBackend:
         check_commit(commit)
         return await thread.write(commit)
 
+    async def save_snapshot(self, snapshot: StoredSnapshot) -> None:
+        thread, _ = self._writing()
+        check_snapshot(snapshot)
+        await thread.write(Saving((), snapshot=snapshot))
+
     def _write(self, commits: list[Commit]) -> Sequence[Versions | BaseException]:
         """On the thread of the writer: write, and tell of what can be read now."""
         assert self._writer is not None
@@ -214,6 +228,9 @@ class SqliteBackend:
 
     async def last_position(self) -> int:
         return await self._read(sqlite_read.last_position)
+
+    async def get_snapshot(self, stream: str, type: str) -> StoredSnapshot | None:  # noqa: A002 - the row's own word
+        return await self._read(sqlite_read.get_snapshot(stream, type))
 
     async def get_head(self, stream: str) -> Head | None:
         return await self._read(sqlite_read.get_head(stream))

@@ -55,6 +55,18 @@ _TABLES = (
     "CREATE TABLE owner (epoch INTEGER NOT NULL, clean INTEGER NOT NULL) STRICT",
     "INSERT INTO owner VALUES (0, 1)",
 )
+#: Not in every file of this format: its owner adds what is missing, and who only reads does without.
+_ADDED = (
+    """CREATE TABLE IF NOT EXISTS snapshots (
+        stream TEXT NOT NULL,
+        type TEXT NOT NULL,
+        schema_version INTEGER NOT NULL,
+        revision INTEGER NOT NULL,
+        data TEXT NOT NULL,
+        recorded_at INTEGER NOT NULL,
+        PRIMARY KEY (stream, type)
+    ) STRICT""",
+)
 
 #: What of SQLite's result codes says for certain that nothing was written (https://www.sqlite.org/rescode.html).
 _CERTAIN = {
@@ -186,6 +198,8 @@ class StoreFile:
                 self._configure(connection)
                 self.check_header(connection)
                 self._write_ahead(connection)
+                for statement in _ADDED:
+                    connection.execute(statement)
             except BaseException:
                 connection.close()
                 raise
@@ -245,7 +259,7 @@ class StoreFile:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID:d}")
             connection.execute(f"PRAGMA user_version = {FORMAT:d}")
-            for statement in _TABLES:
+            for statement in (*_TABLES, *_ADDED):
                 connection.execute(statement)
             connection.execute("COMMIT")
             self._write_ahead(connection)

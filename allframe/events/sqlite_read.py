@@ -10,13 +10,14 @@ from contextlib import closing
 from typing import Any, TypeVar
 
 from allframe.errors import StoreUnavailable
-from allframe.events.backend import BackendStats, Head, HeadQuery, StoredRow
+from allframe.events.backend import BackendStats, Head, HeadQuery, StoredRow, StoredSnapshot
 from allframe.events.sqlite_file import StoreFile
 
 __all__ = [
     "SqliteReader",
     "count_heads",
     "get_head",
+    "get_snapshot",
     "last_position",
     "list_heads",
     "newest_heads",
@@ -33,6 +34,11 @@ _ROWS = """
 _STREAM = _ROWS + "WHERE stream = ? AND revision > ? ORDER BY revision LIMIT ?"
 _ALL = _ROWS + "WHERE position > ? ORDER BY position LIMIT ?"
 _ALL_BUT_OURS = _ROWS + "WHERE position > ? AND stream NOT GLOB '$*' ORDER BY position LIMIT ?"
+
+_SNAPSHOT = """
+    SELECT stream, type, schema_version, revision, CAST(data AS BLOB), recorded_at
+    FROM snapshots WHERE stream = ? AND type = ?"""
+_HAS_SNAPSHOTS = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'snapshots'"
 
 _HEADS = """
     SELECT stream, category, name, version, started_at, status, since, blocked, epoch, digest, attention
@@ -121,6 +127,21 @@ def last_position(connection: sqlite3.Connection) -> int:
     return position or 0
 
 
+def get_snapshot(stream: str, kind: str) -> Callable[[sqlite3.Connection], StoredSnapshot | None]:
+    def query(connection: sqlite3.Connection) -> StoredSnapshot | None:
+        if not _has_snapshots(connection):
+            return None
+        found = connection.execute(_SNAPSHOT, (stream, kind)).fetchone()
+        return None if found is None else StoredSnapshot(*found)
+
+    return query
+
+
+def _has_snapshots(connection: sqlite3.Connection) -> bool:
+    """Whether the file has the table: its owner may be an allframe that does not know it."""
+    return connection.execute(_HAS_SNAPSHOTS).fetchone() is not None
+
+
 def get_head(stream: str) -> Callable[[sqlite3.Connection], Head | None]:
     def query(connection: sqlite3.Connection) -> Head | None:
         return next(iter(_heads(connection, "stream = ?", [stream])), None)
@@ -155,6 +176,9 @@ def count_heads(query: HeadQuery) -> Callable[[sqlite3.Connection], int]:
 def stats(connection: sqlite3.Connection) -> BackendStats:
     (events,) = connection.execute("SELECT count(*) FROM events").fetchone()
     (streams,) = connection.execute("SELECT count(DISTINCT stream) FROM events").fetchone()
+    snapshots = 0
+    if _has_snapshots(connection):
+        (snapshots,) = connection.execute("SELECT count(*) FROM snapshots").fetchone()
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     (page_size,) = connection.execute("PRAGMA page_size").fetchone()
     facts: dict[str, str | int] = {
@@ -162,7 +186,7 @@ def stats(connection: sqlite3.Connection) -> BackendStats:
         "page_count": pages,
         "page_size": page_size,
     }
-    return BackendStats(total_events=events, total_streams=streams, total_snapshots=0, backend_specific=facts)
+    return BackendStats(total_events=events, total_streams=streams, total_snapshots=snapshots, backend_specific=facts)
 
 
 def _rows(statement: str, *values: object) -> Callable[[sqlite3.Connection], list[StoredRow]]:

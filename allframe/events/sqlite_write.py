@@ -14,16 +14,16 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from itertools import chain, islice
 from operator import attrgetter
 
-from allframe.errors import ConcurrencyError, StoreError, StoreInUse, StoreUnavailable
-from allframe.events.backend import Claim, Commit, Head, Versions
+from allframe.errors import ConcurrencyError, PayloadError, StoreError, StoreInUse, StoreUnavailable
+from allframe.events.backend import Claim, Commit, Head, StoredSnapshot, Versions
 from allframe.events.batch import Batch, NewRow
 from allframe.events.sqlite_file import StoreFile
 
-__all__ = ["SqliteWriter"]
+__all__ = ["Saving", "SqliteWriter"]
 
 _ROW = "(?, ?, ?, ?, ?, ?, CAST(? AS TEXT), ?, CAST(? AS TEXT))"
 _HEAD = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -32,14 +32,30 @@ _SIZES = (64, 8, 1)
 _INSERT_ROWS = {size: f"INSERT INTO events VALUES {', '.join([_ROW] * size)}" for size in _SIZES}  # noqa: S608 - our own words
 _REPLACE_HEADS = {size: f"REPLACE INTO heads VALUES {', '.join([_HEAD] * size)}" for size in _SIZES}  # noqa: S608
 
+_SAVE_SNAPSHOT = """
+    INSERT INTO snapshots VALUES (?, ?, ?, ?, CAST(? AS TEXT), ?)
+    ON CONFLICT (stream, type) DO UPDATE SET (schema_version, revision, data, recorded_at) =
+        (excluded.schema_version, excluded.revision, excluded.data, excluded.recorded_at)
+    WHERE (excluded.revision, excluded.schema_version) >= (snapshots.revision, snapshots.schema_version)"""
+
 _POSITION_AND_EPOCH = "SELECT (SELECT seq FROM sqlite_sequence WHERE name = 'events'), epoch FROM owner"
 _VERSIONS = """
     SELECT json_group_array(json_array(key, (SELECT max(revision) FROM events WHERE stream = value)))
     FROM json_each(?)"""
 _HEAD_FIELDS: Callable[[Head], tuple[object, ...]] = attrgetter(*(field.name for field in fields(Head)))
+_SNAPSHOT_FIELDS: Callable[[StoredSnapshot], tuple[object, ...]] = attrgetter(
+    *(field.name for field in fields(StoredSnapshot))
+)
 _ID_AT = "SELECT id FROM events WHERE stream = ? AND revision = ?"
 _POSITION_OF = "SELECT position FROM events WHERE stream = ? AND revision = ?"
 _REVISION_OF = "SELECT revision FROM events WHERE stream = ? AND id = ?"
+
+
+@dataclass(frozen=True, slots=True)
+class Saving(Commit):
+    """A snapshot in the queue of the commits."""
+
+    snapshot: StoredSnapshot | None = None
 
 
 class SqliteWriter:
@@ -72,7 +88,7 @@ class SqliteWriter:
     def write(self, commits: list[Commit]) -> Sequence[Versions | BaseException]:
         """Write ``commits`` in one transaction; answers each with its versions or its error."""
         self.commits += len(commits)
-        if not any(commit.writes or commit.head for commit in commits):
+        if not any(commit.writes or commit.head or _snapshot_of(commit) for commit in commits):
             return [Versions()] * len(commits)
         try:
             connection = self._begin()
@@ -99,15 +115,20 @@ class SqliteWriter:
         position, epoch = connection.execute(_POSITION_AND_EPOCH).fetchone()
         self._check_epoch(epoch)
         streams = dict.fromkeys(write.stream for commit in commits for write in commit.writes)
+        streams |= dict.fromkeys(saved.stream for commit in commits if (saved := _snapshot_of(commit)))
         batch = Batch(_Stored(connection, list(streams)), position or 0, self._doubtful)
         answers: list[Versions | BaseException] = []
         for commit in commits:
             try:
+                if (saved := _snapshot_of(commit)) is not None:
+                    batch.admit_snapshot(saved)
                 answers.append(batch.admit(commit))
-            except ConcurrencyError as error:
+            except (ConcurrencyError, PayloadError) as error:
                 answers.append(error)
         _insert(connection, _INSERT_ROWS, batch.rows)
         _insert(connection, _REPLACE_HEADS, map(_HEAD_FIELDS, batch.heads.values()))
+        for snapshot in batch.snapshots:
+            connection.execute(_SAVE_SNAPSHOT, _SNAPSHOT_FIELDS(snapshot))
         return answers
 
     def _failed(self, commits: list[Commit], error: sqlite3.Error, *, certain: bool) -> list[BaseException]:
@@ -278,6 +299,10 @@ def _insert(
         while len(rest) - start >= size:
             connection.execute(statement, list(chain.from_iterable(islice(rest, start, start + size))))
             start += size
+
+
+def _snapshot_of(commit: Commit) -> StoredSnapshot | None:
+    return commit.snapshot if isinstance(commit, Saving) else None
 
 
 def _firsts(commit: Commit) -> list[bytes]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
+from pydantic import BaseModel
 from pydantic_core import from_json
 
 from allframe.errors import PayloadError, StoreUnavailable
@@ -14,6 +15,7 @@ from allframe.events.backend import BackendStats, Commit, EventStoreBackend, Row
 from allframe.events.correlation import with_correlation
 from allframe.events.event import Event, RecordedEvent, event_payload
 from allframe.events.memory import MemoryBackend
+from allframe.events.snapshots import Snapshot, snapshot_type, to_snapshot, to_stored
 from allframe.events.sqlite import SqliteBackend
 from allframe.events.url import MemoryUrl, parse_url
 from allframe.masking import shown
@@ -23,6 +25,8 @@ __all__ = ["EventStore", "make_rows", "metadata_json", "to_recorded"]
 
 #: Rows that are read at a time.
 PAGE = 1000
+
+M = TypeVar("M", bound=BaseModel)
 
 _METADATA = Payload(dict[str, Any])
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -118,6 +122,18 @@ class EventStore:
         prepared = tuple(_write(stream, events, expected, now, about) for stream, events, expected in writes)
         return list(await backend.commit(Commit(prepared))) if prepared else []
 
+    async def save_snapshot(self, stream: str, snapshot: BaseModel, *, version: int) -> None:
+        """Keep what the first ``version`` events of a stream come to; it is durable when this returns.
+
+        Of each type (`snapshot_type`) a stream keeps the newest: an older one never takes the place of a newer one.
+
+        Raises:
+            PayloadError: it cannot be stored, or the stream is not at that version yet; nothing was saved.
+            StoreUnavailable: it could not be written, or, with ``in_doubt``, may have been.
+        """
+        backend = self.opened()
+        await backend.save_snapshot(to_stored(stream, snapshot, version, time.time_ns() // 1000))
+
     async def flush(self) -> None:
         """Return when everything that was handed in before, also by tasks that no longer wait for it, is decided."""
         backend = self.opened()
@@ -166,6 +182,17 @@ class EventStore:
             return await self.opened().read_all(after=start, limit=PAGE, system=system)
 
         return _Pages(following)
+
+    async def get_latest_snapshot(self, stream: str, type: type[M]) -> Snapshot[M] | None:  # noqa: A002 - a snapshot's word
+        """The newest snapshot of a stream that was saved from a model of this type, or None.
+
+        Raises:
+            StoreFormatError: the model cannot read it, or has another version.
+        """
+        backend = self.opened()
+        name, _ = snapshot_type(type)
+        stored = await backend.get_snapshot(stream, name)
+        return None if stored is None else to_snapshot(stored, type)
 
     async def stats(self) -> BackendStats:
         """How much it holds."""

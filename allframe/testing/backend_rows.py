@@ -1,10 +1,10 @@
-"""Rows, writes and heads, made up for the tests of a backend."""
+"""Rows, writes, heads and snapshots, made up for the tests of a backend."""
 
 from __future__ import annotations
 
-from allframe.events.backend import Commit, EventStoreBackend, Head, Row, Write, new_id
+from allframe.events.backend import Commit, EventStoreBackend, Head, Row, StoredSnapshot, Write, new_id
 
-__all__ = ["head", "names", "put_heads", "row", "write"]
+__all__ = ["head", "names", "put_heads", "row", "snapshot", "write"]
 
 
 def row(data: bytes = b"{}") -> Row:
@@ -13,6 +13,18 @@ def row(data: bytes = b"{}") -> Row:
 
 def write(stream: str, *, count: int = 1, expected: int | None = None) -> Write:
     return Write(stream, tuple(row(b'{"n":%d}' % n) for n in range(count)), expected)
+
+
+def snapshot(
+    stream: str,
+    revision: int,
+    *,
+    type: str = "State",  # noqa: A002 - the row's own word
+    schema_version: int = 1,
+    data: bytes = b"{}",
+    recorded_at: int = 1,
+) -> StoredSnapshot:
+    return StoredSnapshot(stream, type, schema_version, revision, data, recorded_at)
 
 
 def head(stream: str, **fields: object) -> Head:

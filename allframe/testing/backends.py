@@ -24,7 +24,8 @@ from allframe.events.backend import Commit, EventStoreBackend
 from allframe.testing.backend_changes import ChangesContract
 from allframe.testing.backend_commits import CommitContract
 from allframe.testing.backend_reads import ReadContract
-from allframe.testing.backend_rows import head, write
+from allframe.testing.backend_rows import head, snapshot, write
+from allframe.testing.backend_snapshots import SnapshotContract
 from allframe.testing.extra import needs
 
 with needs("pytest"):
@@ -36,8 +37,8 @@ __all__ = ["BackendContract", "MakeBackend"]
 MakeBackend: TypeAlias = Callable[[], EventStoreBackend]
 
 
-class BackendContract(CommitContract, ReadContract, ChangesContract):
-    """Commits, reading, news, the claim, opening and closing."""
+class BackendContract(CommitContract, ReadContract, SnapshotContract, ChangesContract):
+    """Commits, reading, snapshots, news, the claim, opening and closing."""
 
     pytestmark: Any = pytest.mark.anyio
 
@@ -101,6 +102,8 @@ class BackendContract(CommitContract, ReadContract, ChangesContract):
         for use in (
             lambda: backend.commit(Commit((write("a"),))),
             lambda: backend.read_all(),
+            lambda: backend.save_snapshot(snapshot("a", 1)),
+            lambda: backend.get_snapshot("a", "State"),
             lambda: backend.claim("here"),
         ):
             with pytest.raises(StoreUnavailable, match="is not open") as caught:
@@ -117,6 +120,7 @@ class BackendContract(CommitContract, ReadContract, ChangesContract):
         if not backend.durable:
             pytest.skip("it ends with its process")
         await backend.commit(Commit((write("a", count=2),), head("a")))
+        await backend.save_snapshot(snapshot("a", 2))
         await backend.claim("here")
         await backend.close()
 
@@ -124,6 +128,7 @@ class BackendContract(CommitContract, ReadContract, ChangesContract):
 
         assert len(await backend.read_stream("a")) == 2
         assert await backend.get_head("a") == head("a")
+        assert await backend.get_snapshot("a", "State") == snapshot("a", 2)
         assert await backend.commit(Commit((write("a", expected=2),))) == (3,)
         assert [each.position for each in await backend.read_all()] == [1, 2, 3]
         claim = await backend.claim("here again")

@@ -1,0 +1,123 @@
+"""`Snapshot`: what the first events of a stream come to, kept so that they need not all be read again.
+
+A snapshot is only ever a shortcut: it can be made again from the events, and nothing is lost with one. It is stored by
+the stream and by its type: what the model says in ``snapshot_name``, else the name of its class. Of each type a stream
+keeps the newest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Generic, TypeVar
+
+from pydantic import BaseModel
+
+from allframe.errors import PayloadError, StoreFormatError
+from allframe.events.backend import StoredSnapshot
+from allframe.masking import shown
+from allframe.payload import Payload
+
+__all__ = ["Snapshot", "snapshot_type", "to_snapshot", "to_stored"]
+
+M = TypeVar("M", bound=BaseModel)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot(Generic[M]):
+    """What a stream's events up to ``version`` come to."""
+
+    stream: str
+    #: The revision of the last event that is in it.
+    version: int
+    state: M
+    #: The version that its model had when it was stored.
+    schema_version: int
+    #: UTC.
+    recorded_at: datetime
+
+
+def snapshot_type(cls: type[BaseModel]) -> tuple[str, int]:
+    """The stored name and version of a model: its own ``snapshot_name`` and ``snapshot_version``, or the class's name
+    and 1. Neither is inherited.
+
+    Raises:
+        PayloadError: if the name is no printable text that is not empty, or the version no whole number from 1.
+    """
+    name: object = vars(cls).get("snapshot_name", cls.__name__)
+    version: object = vars(cls).get("snapshot_version", 1)
+    if not isinstance(name, str) or not name or not name.isprintable():
+        raise PayloadError(
+            f"{cls.__qualname__} cannot be a snapshot: its snapshot_name is {name!r}. Expected printable text."
+        )
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise PayloadError(
+            f"{cls.__qualname__} cannot be a snapshot: its snapshot_version is {version!r}. Expected a whole number "
+            "from 1."
+        )
+    return name, version
+
+
+def to_stored(stream: str, state: BaseModel, version: int, recorded_at: int) -> StoredSnapshot:
+    """``state`` as it is stored. ``recorded_at``: microseconds since 1970, UTC.
+
+    Raises:
+        PayloadError: if it cannot be stored and read back equal, or no stream of the user's has such a name and version.
+    """
+    given: object = state
+    if not isinstance(given, BaseModel):
+        raise PayloadError(f"{shown(given)} is not a pydantic model. Save an instance of a model as a snapshot.")
+    if stream.startswith("$"):
+        raise PayloadError(
+            f"No snapshot of the stream {stream!r} can be saved: names that begin with '$' are allframe's own."
+        )
+    if version < 1:
+        raise PayloadError(
+            f"A snapshot of {stream!r} at version {version} would hold nothing: version 1 is the first event. Save one "
+            "at the revision of the last event that is in it."
+        )
+    name, schema_version = snapshot_type(type(state))
+    data, _ = _payload(type(state)).store(state, f"The snapshot {name!r}")
+    return StoredSnapshot(stream, name, schema_version, version, data, recorded_at)
+
+
+def to_snapshot(stored: StoredSnapshot, cls: type[M]) -> Snapshot[M]:
+    """
+    Raises:
+        StoreFormatError: if ``cls`` cannot read it, or has another version.
+    """
+    return Snapshot(
+        stored.stream,
+        stored.revision,
+        _read(stored, cls),
+        stored.schema_version,
+        _EPOCH + timedelta(microseconds=stored.recorded_at),
+    )
+
+
+def _read(stored: StoredSnapshot, cls: type[M]) -> M:
+    name, version = snapshot_type(cls)
+    if stored.schema_version != version:
+        raise StoreFormatError(
+            f"The snapshot {name!r} of stream {stored.stream!r} was stored with version {stored.schema_version} of its "
+            f"model, and {cls.__qualname__} has version {version}. Read the events of the stream instead, and save a new "
+            "one."
+        )
+    try:
+        state: M = _payload(cls).load(stored.data, f"The snapshot {name!r} of stream {stored.stream!r}")
+    except PayloadError as error:
+        raise StoreFormatError(
+            f"{error} The model has changed since it was stored: give it a new snapshot_version."
+        ) from error
+    return state
+
+
+def _payload(cls: type[BaseModel]) -> Payload:
+    """The stored form of a model, made once a class."""
+    payload: Payload | None = vars(cls).get("__allframe_snapshot__")
+    if payload is None:
+        payload = Payload(cls)
+        type.__setattr__(cls, "__allframe_snapshot__", payload)
+    return payload
