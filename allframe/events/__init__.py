@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from allframe.events.codecs import Codec, ZlibCodec
+from allframe.events.encryption import EncryptionCodec
 from allframe.events.event import Event, RecordedEvent
 from allframe.events.snapshots import Snapshot
 from allframe.events.store import EventStore
 
-__all__ = ["Event", "EventStore", "RecordedEvent", "Snapshot"]
+__all__ = ["Codec", "EncryptionCodec", "Event", "EventStore", "RecordedEvent", "Snapshot", "ZlibCodec"]

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from allframe.errors import PayloadError, StoreFormatError
 from allframe.events.backend import StoredSnapshot
+from allframe.events.coded import check_plain_snapshot, refuse_reserved
 from allframe.masking import shown
 from allframe.payload import Payload
 
@@ -80,6 +81,7 @@ def to_stored(stream: str, state: BaseModel, version: int, recorded_at: int) -> 
         )
     name, schema_version = snapshot_type(type(state))
     data, _ = _payload(type(state)).store(state, f"The snapshot {name!r}")
+    refuse_reserved(data, f"The snapshot {name!r}")
     return StoredSnapshot(stream, name, schema_version, version, data, recorded_at)
 
 
@@ -105,6 +107,7 @@ def _read(stored: StoredSnapshot, cls: type[M]) -> M:
             f"model, and {cls.__qualname__} has version {version}. Read the events of the stream instead, and save a new "
             "one."
         )
+    check_plain_snapshot(stored)
     try:
         state: M = _payload(cls).load(stored.data, f"The snapshot {name!r} of stream {stored.stream!r}")
     except PayloadError as error:
