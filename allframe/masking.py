@@ -3,8 +3,8 @@
 A value is secret if its type is pydantic's ``SecretStr`` or ``SecretBytes``, or its field says
 ``json_schema_extra={"secret": True}``. (``Secret[...]`` leaves no trace in a schema, and is refused like any value that
 does not come back equal.) In the store it stands in clear, for a saga that goes on after a crash needs it;
-masking is for eyes, it is no encryption. Which parts of a stored value are secret can be told from its JSON schema alone,
-without the class.
+masking is for eyes, and `allframe.events.encryption` for files. Which parts of a stored value are secret can be told from
+its JSON schema alone, without the class.
 """
 
 from __future__ import annotations

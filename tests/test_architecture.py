@@ -41,6 +41,7 @@ OPTIONAL: dict[str, tuple[str, ...]] = {
     "click": ("cli",),
     "rich": ("cli",),
     "dishka": ("inject",),
+    "cryptography": ("events",),
     "typeguard": ("saga", "testing"),
     "pytest": ("testing",),
     "trio": ("testing",),

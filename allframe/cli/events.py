@@ -6,24 +6,22 @@ No class is needed: an event is shown as it is stored, under its stored name, wh
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
 from dataclasses import asdict
-from typing import Annotated, Any, TypeAlias, TypeVar
+from typing import Annotated, Any, TypeAlias
 
-import anyio
 import typer
 from pydantic_core import from_json
 
 from allframe import EventStore, RecordedEvent
+from allframe.cli.codec import CodecOption, load_codec
 from allframe.cli.exits import Exit, Stop
 from allframe.cli.guard import guarded
-from allframe.cli.options import StoreOption, needed, read_only
+from allframe.cli.options import StoreOption, needed
+from allframe.cli.reading import read_store
 from allframe.cli.render import clean, moment, print_json, print_line, print_table
 from allframe.events.category import check_category
 
 __all__ = ["read", "stats", "tail"]
-
-T = TypeVar("T")
 
 #: How far back the first look for the last events goes, in positions; each further one goes so many times as far.
 _BACK, _FURTHER = 1000, 8
@@ -41,6 +39,7 @@ Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print a JSON obje
 @guarded
 def tail(
     store: StoreOption = None,
+    codec: CodecOption = None,
     last: Annotated[int, typer.Option(min=0, metavar="N", help="Begin with so many of the last ones.")] = 10,
     after: Annotated[
         int | None,
@@ -63,7 +62,7 @@ def tail(
             _print(recorded, json)
         raise AssertionError("a subscription to another process's store has no end")
 
-    return _look(needed(store), follow)
+    return read_store(needed(store), load_codec(codec), follow)
 
 
 @guarded
@@ -72,6 +71,7 @@ def read(
         str | None, typer.Argument(metavar="[STREAM]", help="The stream to read.", show_default=False)
     ] = None,
     store: StoreOption = None,
+    codec: CodecOption = None,
     every: Annotated[bool, typer.Option("--all", help="Read all streams, in the order of the store.")] = False,
     category: Category = None,
     after: Annotated[
@@ -107,16 +107,17 @@ def read(
             raise Stop(f"The store holds no stream {stream!r}. allframe events read --all shows what it holds.")
         return Exit.COMPLETED
 
-    return _look(needed(store), print_them)
+    return read_store(needed(store), load_codec(codec), print_them)
 
 
 @guarded
 def stats(
     store: StoreOption = None,
+    codec: CodecOption = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> Exit:
     """Say how much a store holds."""
-    found = asdict(_look(needed(store), EventStore.stats))
+    found = asdict(read_store(needed(store), load_codec(codec), EventStore.stats))
     if json:
         print_json(found, indent=2)
         return Exit.COMPLETED
@@ -126,17 +127,6 @@ def stats(
     ]
     print_table(("WHAT", "HOW MUCH"), [*rows, *((name.replace("_", " "), value) for name, value in specific.items())])
     return Exit.COMPLETED
-
-
-def _look(url: str, look: Callable[[EventStore], Awaitable[T]]) -> T:
-    """What ``look`` comes to with the store, which is opened for reading only."""
-    url = read_only(url)
-
-    async def open_and_look() -> T:
-        async with EventStore(url) as store:
-            return await look(store)
-
-    return anyio.run(open_and_look)
 
 
 def _check(category: str | None, *, system: bool) -> None:

@@ -7,15 +7,17 @@ from dataclasses import asdict
 from difflib import get_close_matches
 from typing import Annotated, Any, TypeVar
 
-import anyio
 import typer
 from pydantic_core import to_json
 
-from allframe import EventStore, SagaMetadata, SagaStatus
+from allframe import SagaMetadata, SagaStatus
+from allframe.cli.codec import CodecOption, load_codec
 from allframe.cli.exits import Exit, Stop
 from allframe.cli.guard import guarded
-from allframe.cli.options import StoreOption, needed, read_only
+from allframe.cli.options import StoreOption, needed
+from allframe.cli.reading import read_store
 from allframe.cli.render import moment, print_json, print_line, print_table, printable
+from allframe.events.coded import Codecs
 from allframe.saga.monitor import Monitor
 from allframe.saga.states import RUNNING
 from allframe.saga.timeline import Entry, tell
@@ -35,6 +37,7 @@ NEAREST_AMONG = 1000
 @guarded
 def list_sagas(
     store: StoreOption = None,
+    codec: CodecOption = None,
     status: Annotated[
         SagaStatus | None, typer.Option(help="Only sagas with this status.", show_default=False, case_sensitive=False)
     ] = None,
@@ -56,7 +59,7 @@ def list_sagas(
             found = await _find(monitor, status, saga, limit)
         return found[:limit], await monitor.running_count() + await monitor.history_count()
 
-    found, total = _look(needed(store), read)
+    found, total = _look(needed(store), load_codec(codec), read)
     if json:
         for metadata in found:
             print_json(asdict(metadata))
@@ -71,6 +74,7 @@ def list_sagas(
 def show(
     id: Annotated[str, typer.Argument(metavar="ID", help="The saga's id.")],  # noqa: A002 - the name of the argument
     store: StoreOption = None,
+    codec: CodecOption = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object, with the timeline in it.")] = False,
 ) -> Exit:
     """Show one saga: its steps, attempts, errors and its rollback, in the order in which they were recorded."""
@@ -82,7 +86,7 @@ def show(
         entries = tell((entry.at, entry.record) for entry in await monitor.timeline(id))
         return metadata, entries, await monitor.values(id)
 
-    metadata, entries, values = _look(needed(store), read)
+    metadata, entries, values = _look(needed(store), load_codec(codec), read)
     if json:
         print_json({**asdict(metadata), **values, "timeline": [asdict(entry) for entry in entries]}, indent=2)
         return Exit.COMPLETED
@@ -92,15 +96,9 @@ def show(
     return Exit.COMPLETED
 
 
-def _look(url: str, read: Callable[[Monitor], Awaitable[T]]) -> T:
+def _look(url: str, codec: Codecs | None, read: Callable[[Monitor], Awaitable[T]]) -> T:
     """What ``read`` finds in the store, which is opened for reading only."""
-    url = read_only(url)
-
-    async def open_and_read() -> T:
-        async with EventStore(url) as store:
-            return await read(Monitor(store))
-
-    return anyio.run(open_and_read)
+    return read_store(url, codec, lambda store: read(Monitor(store)))
 
 
 async def _find(monitor: Monitor, status: SagaStatus | None, saga: str | None, limit: int) -> list[SagaMetadata]:

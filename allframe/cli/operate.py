@@ -19,11 +19,13 @@ import typer
 from pydantic_core import from_json
 
 from allframe import EventStore, SagaMetadata
+from allframe.cli.codec import CodecOption, load_codec
 from allframe.cli.exits import Exit, Stop
 from allframe.cli.guard import guarded
 from allframe.cli.options import StoreOption, needed, read_only
 from allframe.cli.render import print_json, print_line, printable, warn
 from allframe.cli.target import load_module, split
+from allframe.events.coded import Codecs
 from allframe.saga.declare import SAGAS
 from allframe.saga.deliver import deliver
 from allframe.saga.forecast import Receipt
@@ -68,6 +70,7 @@ def cancel(
     id: IdArgument,  # noqa: A002 - the name of the argument
     reason: ReasonOption,
     store: StoreOption = None,
+    codec: CodecOption = None,
     actor: ActorOption = None,
     expect_revision: RevisionOption = None,
     wait: WaitOption = False,
@@ -75,7 +78,7 @@ def cancel(
 ) -> Exit:
     """Have a saga undone: what runs is cut, and what was done is rolled back."""
     order = _order(lambda: Order("cancel", reason, who(actor), expect_revision))
-    return _carry_out(needed(store), id, order, wait, json)
+    return _carry_out(needed(store), load_codec(codec), id, order, wait, json)
 
 
 @guarded
@@ -83,6 +86,7 @@ def retry(
     id: IdArgument,  # noqa: A002
     reason: ReasonOption,
     store: StoreOption = None,
+    codec: CodecOption = None,
     actor: ActorOption = None,
     expect_revision: RevisionOption = None,
     wait: WaitOption = False,
@@ -90,7 +94,7 @@ def retry(
 ) -> Exit:
     """Try again, with fresh attempts, what a failed or blocked saga is stuck on."""
     order = _order(lambda: Order("retry", reason, who(actor), expect_revision))
-    return _carry_out(needed(store), id, order, wait, json)
+    return _carry_out(needed(store), load_codec(codec), id, order, wait, json)
 
 
 @guarded
@@ -98,6 +102,7 @@ def abandon(
     id: IdArgument,  # noqa: A002
     reason: ReasonOption,
     store: StoreOption = None,
+    codec: CodecOption = None,
     actor: ActorOption = None,
     expect_revision: RevisionOption = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
@@ -110,7 +115,7 @@ def abandon(
         typer.confirm(
             f"Give up {printable(id)} as it stands? What is in effect stays so, for ever.", abort=True, err=True
         )
-    return _carry_out(url, id, order, False, json)
+    return _carry_out(url, load_codec(codec), id, order, False, json)
 
 
 @guarded
@@ -119,6 +124,7 @@ def skip(
     step: StepArgument,
     reason: ReasonOption,
     store: StoreOption = None,
+    codec: CodecOption = None,
     actor: ActorOption = None,
     expect_revision: RevisionOption = None,
     wait: WaitOption = False,
@@ -126,7 +132,7 @@ def skip(
 ) -> Exit:
     """Go on without a step: without undoing it in a failed saga, without doing it in a blocked one."""
     order = _order(lambda: Order("skip", reason, who(actor), expect_revision, step))
-    return _carry_out(needed(store), id, order, wait, json)
+    return _carry_out(needed(store), load_codec(codec), id, order, wait, json)
 
 
 @guarded
@@ -136,6 +142,7 @@ def resolve(
     outcome: Annotated[Found, typer.Argument(metavar="done|not_done", help="Whether it took effect.")],
     reason: ReasonOption,
     store: StoreOption = None,
+    codec: CodecOption = None,
     output: Annotated[
         str | None, typer.Option("--output", metavar="JSON", help="What the step returned.", show_default=False)
     ] = None,
@@ -162,17 +169,17 @@ def resolve(
     if module is not None:
         load_module(split(module)[0])
     order = _order(lambda: Order("resolve", reason, who(actor), expect_revision, step, outcome.value, output_json=data))
-    return _carry_out(url, id, order, wait, json)
+    return _carry_out(url, load_codec(codec), id, order, wait, json)
 
 
-def _carry_out(url: str, saga_id: str, order: Order, wait: bool, json: bool) -> Exit:
+def _carry_out(url: str, codec: Codecs | None, saga_id: str, order: Order, wait: bool, json: bool) -> Exit:
     def find(name: str, version: int) -> Any:
         return SAGAS.find(name, version)
 
     async def work() -> tuple[Receipt, SagaMetadata | None]:
-        receipt = await deliver(url, saga_id, order, find=find)
+        receipt = await deliver(url, saga_id, order, find=find, codec=codec)
         _tell(receipt, json=json and not wait)
-        return receipt, await _wait(url, receipt) if wait else None
+        return receipt, await _wait(url, codec, receipt) if wait else None
 
     receipt, ended = anyio.run(work)
     if not wait:
@@ -184,12 +191,12 @@ def _carry_out(url: str, saga_id: str, order: Order, wait: bool, json: bool) -> 
     return Exit.COMPLETED if ended is not None and ended.status in TERMINAL else Exit.INCOMPLETE
 
 
-async def _wait(url: str, receipt: Receipt) -> SagaMetadata | None:
+async def _wait(url: str, codec: Codecs | None, receipt: Receipt) -> SagaMetadata | None:
     """The saga when it does not run any more; None if nobody goes on with it."""
     if receipt.pid is None and receipt.status in RUNNING:
         warn("allframe: Nobody runs the store, so there is nothing to wait for.")
         return None
-    async with EventStore(read_only(url)) as store:
+    async with EventStore(read_only(url), codec=codec) as store:
         monitor = Monitor(store)
         while True:
             metadata = await monitor.get_saga(receipt.id)

@@ -11,6 +11,7 @@ import anyio
 import typer
 
 from allframe import SagaOrchestrator
+from allframe.cli.codec import CodecOption, load_codec
 from allframe.cli.drive import Ending, Tally, drive
 from allframe.cli.exits import Exit, Stop
 from allframe.cli.guard import guarded
@@ -22,6 +23,7 @@ from allframe.cli.provide import Provided, check_provided, find_provider, provid
 from allframe.cli.render import clean, print_json, print_line, print_table, printable, warn
 from allframe.cli.session import Stopwatch, run_session
 from allframe.cli.target import Target, load_target, versions_of
+from allframe.events.coded import Codecs
 from allframe.saga.observe import Observer
 from allframe.saga.wording import elapsed
 
@@ -39,6 +41,7 @@ def run(
         typer.Argument(metavar="INPUT", help="A JSON object, a .json or .jsonl file, or - for standard input."),
     ],
     store: StoreOption = None,
+    codec: CodecOption = None,
     concurrency: Annotated[int, typer.Option(min=1, help="Sagas at once.")] = 64,
     provide: Annotated[
         str | None,
@@ -67,6 +70,7 @@ def run(
     it. The exit code is 0 if every saga completed, 1 if one did not or a line could not be used.
     """
     url = "" if dry_run else needed(store)
+    encoded = load_codec(codec)
     found = load_target(target)
     inputs = read_inputs(input, found.saga, new_ids=new_ids)
     for bad in inputs.bad:
@@ -81,7 +85,7 @@ def run(
 
     if dry_run:
         return _dry_run(found, inputs, opened, what, json)
-    return _run(found, inputs, opened, what, url, concurrency, json, log_to_stderr(log_level))
+    return _run(found, inputs, opened, what, url, encoded, concurrency, json, log_to_stderr(log_level))
 
 
 def _run(
@@ -90,6 +94,7 @@ def _run(
     opened: Callable[[], AbstractAsyncContextManager[Provided]],
     what: str,
     store: str,
+    codec: Codecs | None,
     concurrency: int,
     json: bool,
     on_record: list[Observer],
@@ -126,6 +131,7 @@ def _run(
             check=lambda found: check_provided([target.saga], found, what),
             on_record=on_record,
             versions=versions_of([target.module]),
+            codec=codec,
         )
     finally:
         if begun:

@@ -23,6 +23,7 @@ from allframe.cli.provide import Provided
 from allframe.cli.render import warn
 from allframe.cli.waiting import open_when_free
 from allframe.errors import StoreError, StoreUnavailable
+from allframe.events.coded import Codecs
 from allframe.saga.observe import Observer
 
 __all__ = ["Service", "Stopwatch", "run_service", "run_session"]
@@ -44,8 +45,9 @@ def run_session(
     check: Callable[[Provided], None] = lambda provided: None,
     on_record: Iterable[Observer] = (),
     versions: VersionRegistry | None = None,
+    codec: Codecs | None = None,
 ) -> None:
-    """Open the orchestrator, do ``work`` with it, and leave.
+    """Open the orchestrator, do ``work`` with it, and leave. ``codec``: what the store's payloads are encoded by.
 
     ``provide`` opens what is injected: an async context manager that yields `Provided`. ``check`` sees it before the
     store is touched, and raises if it will not do. ``on_record``: the orchestrator's observers. ``versions``: how the
@@ -56,7 +58,7 @@ def run_session(
             written.
         AllframeError: whatever ``work`` raises, and the store's own troubles.
     """
-    session = _Session(on_record=on_record, versions=versions)
+    session = _Session(on_record=on_record, versions=versions, codec=codec)
     anyio.run(partial(session.run, url, provide, check, work, concurrency))
     if session.stopped is not None:
         raise session.stopped
@@ -89,6 +91,7 @@ def run_service(
     wait: float,
     on_stop: Callable[[], None],
     versions: VersionRegistry | None = None,
+    codec: Codecs | None = None,
 ) -> None:
     """As `run_session`, for as long as ``service`` works; a store that cannot be written does not end it.
 
@@ -98,7 +101,7 @@ def run_service(
     Raises:
         Stop, AllframeError: as `run_session`.
     """
-    session = _Session(grace=grace, patience=None, on_stop=on_stop, versions=versions)
+    session = _Session(grace=grace, patience=None, on_stop=on_stop, versions=versions, codec=codec)
     anyio.run(partial(session.serve, url, provide, check, service, concurrency, wait))
     if session.stopped is not None:
         raise session.stopped
@@ -113,8 +116,9 @@ class _Session:
         on_stop: Callable[[], None] = lambda: None,
         on_record: Iterable[Observer] = (),
         versions: VersionRegistry | None = None,
+        codec: Codecs | None = None,
     ) -> None:
-        self._on_record, self._versions = on_record, versions
+        self._on_record, self._versions, self._codec = on_record, versions, codec
         self.stopped: Stop | None = None
         self._failed: BaseException | None = None
         self._grace, self._patience, self._on_stop = grace, patience, on_stop
@@ -131,10 +135,10 @@ class _Session:
         self._scope = anyio.CancelScope()
         async with _watching(self._on_signal), provide() as provided:
             check(provided)
-            if self._versions is None:
+            if self._versions is None and self._codec is None:
                 await self._orchestrate(url, provided, work, concurrency)
             else:
-                async with EventStore(url, versions=self._versions) as store:
+                async with EventStore(url, versions=self._versions, codec=self._codec) as store:
                     await self._orchestrate(store, provided, work, concurrency)
         if self._failed is not None:
             raise self._failed
@@ -152,7 +156,7 @@ class _Session:
         self._scope = anyio.CancelScope()
         async with _watching(self._on_signal), provide() as provided:
             check(provided)
-            store = EventStore(url, versions=self._versions)
+            store = EventStore(url, versions=self._versions, codec=self._codec)
             try:
                 with self._scope:
                     await open_when_free(store, wait, warn)

@@ -10,6 +10,7 @@ import anyio
 import typer
 
 from allframe import EventStore, SagaRecord, SagaStatus
+from allframe.cli.codec import CodecOption, load_codec
 from allframe.cli.exits import Exit, Stop
 from allframe.cli.guard import guarded
 from allframe.cli.options import StoreOption, needed, read_only
@@ -33,6 +34,7 @@ def watch(
         str | None, typer.Argument(metavar="[ID]", help="Only this saga. It need not exist yet.", show_default=False)
     ] = None,
     store: StoreOption = None,
+    codec: CodecOption = None,
     after: Annotated[
         int | None,
         typer.Option(
@@ -47,12 +49,13 @@ def watch(
     """Print each record of the sagas of a store as it is written, until Ctrl-C. It only reads."""
     if until_done and id is None:
         raise Stop("--until-done waits for one saga: name its ID.")
-    return anyio.run(_watch, read_only(needed(store)), id, after, until_done, json)
+    opened = EventStore(read_only(needed(store)), codec=load_codec(codec))
+    return anyio.run(_watch, opened, id, after, until_done, json)
 
 
-async def _watch(url: str, saga_id: str | None, after: int | None, until_done: bool, json: bool) -> Exit:
+async def _watch(opened: EventStore, saga_id: str | None, after: int | None, until_done: bool, json: bool) -> Exit:
     printer = _Printer(json)
-    async with EventStore(url) as store:
+    async with opened as store:
         monitor = Monitor(store)
         # The position first: what is written while the saga is looked up is not missed.
         start = await store.backend.last_position() if after is None else after

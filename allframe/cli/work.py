@@ -13,6 +13,7 @@ import anyio
 import typer
 
 from allframe import EventStore, OrchestratorClosed, Saga, SagaOrchestrator
+from allframe.cli.codec import CodecOption, load_codec
 from allframe.cli.exits import Exit, Stop
 from allframe.cli.guard import guarded
 from allframe.cli.notify import notify
@@ -44,6 +45,7 @@ def work(
         typer.Argument(metavar="MODULE...", help="The modules whose sagas run: shop.sagas, or path/to/sagas.py."),
     ],
     store: StoreOption = None,
+    codec: CodecOption = None,
     provide: Annotated[
         str | None,
         typer.Option(
@@ -71,6 +73,7 @@ def work(
     url = needed(store)
     if url.startswith("memory:"):
         raise Stop("A memory store ends with its process: there is nothing to go on with. Give the URL of a file.")
+    encoded = load_codec(codec)
     loaded = [_load(place) for place in modules]
     opened, what = find_providers(provide, loaded)
     sagas = _sagas(loaded)
@@ -88,6 +91,7 @@ def work(
             wait=wait,
             on_stop=lambda: notify("STOPPING=1"),
             versions=versions_of(loaded),
+            codec=encoded,
         )
     )
 

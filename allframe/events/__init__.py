@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from allframe.events.codecs import Codec, ZlibCodec
+from allframe.events.encryption import EncryptionCodec
 from allframe.events.event import Event, RecordedEvent
 from allframe.events.snapshots import Snapshot
 from allframe.events.store import EventStore
@@ -10,6 +12,8 @@ from allframe.events.versioning import MigrationPath, VersionRegistry
 
 __all__ = [
     "AutoUpcaster",
+    "Codec",
+    "EncryptionCodec",
     "Event",
     "EventStore",
     "MigrationPath",
@@ -17,5 +21,6 @@ __all__ = [
     "Snapshot",
     "Upcaster",
     "VersionRegistry",
+    "ZlibCodec",
     "upcasts",
 ]

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from allframe.errors import PayloadError, StoreFormatError
 from allframe.events.backend import StoredSnapshot
+from allframe.events.coded import check_plain_snapshot, refuse_reserved
 from allframe.events.event import Versions
 from allframe.masking import shown
 from allframe.payload import Payload
@@ -81,6 +82,7 @@ def to_stored(stream: str, state: BaseModel, version: int, recorded_at: int) -> 
         )
     name, schema_version = snapshot_type(type(state))
     data, _ = _payload(type(state)).store(state, f"The snapshot {name!r}")
+    refuse_reserved(data, f"The snapshot {name!r}")
     return StoredSnapshot(stream, name, schema_version, version, data, recorded_at)
 
 
@@ -100,6 +102,7 @@ def to_snapshot(stored: StoredSnapshot, cls: type[M], versions: Versions | None 
 
 
 def _read(stored: StoredSnapshot, cls: type[M], versions: Versions | None) -> M:
+    check_plain_snapshot(stored)
     name, version = snapshot_type(cls)
     found, data = (stored.type, stored.schema_version), stored.data
     if versions is not None and versions.has_upcaster(*found):

@@ -7,12 +7,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, TypeVar
 
+from anyio import CancelScope
 from pydantic import BaseModel
 from pydantic_core import from_json
 
 from allframe.errors import PayloadError, StoreUnavailable
 from allframe.events.backend import BackendStats, Commit, EventStoreBackend, Row, StoredRow, Write, new_id
 from allframe.events.category import check_category
+from allframe.events.coded import Codecs, CodedBackend, check_newest, check_plain, refuse_reserved
 from allframe.events.correlation import with_correlation
 from allframe.events.event import Event, RecordedEvent, event_payload
 from allframe.events.follow import Following
@@ -49,19 +51,29 @@ class EventStore:
     own: they can be read, and are never appended to here. ``versions`` reads what was stored in the past as the classes
     of today, wherever events are read from this store.
 
+    ``codec`` encodes what is written and decodes what is read; of several, the first one encodes first. What was stored
+    without one stays readable.
+
     Raises:
         StoreUnavailable: for a URL that allframe does not understand.
         DefinitionError: (AF121) if ``versions`` has a path that leads to no class.
+        ValueError: for codecs that cannot be told apart.
     """
 
     def __init__(
-        self, backend: EventStoreBackend | str | None = None, *, versions: VersionRegistry | None = None
+        self,
+        backend: EventStoreBackend | str | None = None,
+        *,
+        versions: VersionRegistry | None = None,
+        codec: Codecs | None = None,
     ) -> None:
         if versions is not None:
             versions.check()
         #: How what was stored in the past is read, if anybody said so.
         self.versions = versions
         self.backend: EventStoreBackend = _backend(backend)
+        if codec is not None:
+            self.backend = CodedBackend(self.backend, codec)
         self._state: Literal["new", "open", "closed"] = "new"
 
     async def open(self) -> None:
@@ -69,12 +81,19 @@ class EventStore:
 
         Raises:
             StoreInUse: another owner has it.
-            StoreFormatError: what lies there is not an allframe store, or a newer one. It is left as it was.
+            StoreFormatError: what lies there is not an allframe store, or a newer one, or takes another codec. It is
+                left as it was.
             StoreUnavailable: it cannot be opened, or is open already.
         """
         if self._state == "open":
             raise StoreUnavailable(f"The event store {self.backend.url} is open already: use it as it is.")
         await self.backend.open()
+        try:
+            await check_newest(self.backend)
+        except BaseException:
+            with CancelScope(shield=True):
+                await self.backend.close()
+            raise
         self._state = "open"
 
     async def close(self) -> None:
@@ -304,7 +323,12 @@ def metadata_json(metadata: Mapping[str, Any] | None) -> bytes | None:
 
 
 def to_recorded(row: StoredRow, versions: VersionRegistry | None = None) -> RecordedEvent:
-    """A backend's row as an event; its payload is read when it is first asked for, by ``versions``."""
+    """A backend's row as an event; its payload is read when it is first asked for, by ``versions``.
+
+    Raises:
+        StoreFormatError: if it is encoded, and was read without the codec.
+    """
+    check_plain(row)
     return RecordedEvent(
         row.id.hex(),
         row.position,
@@ -327,6 +351,7 @@ def _row(event: Event, recorded_at: int, metadata: bytes | None) -> Row:
         )
     cls = type(event)
     data, _ = event_payload(cls).store(event, f"The event {cls.event_name!r}")
+    refuse_reserved(data, f"The event {cls.event_name!r}")
     return Row(new_id(), cls.event_name, cls.event_version, data, recorded_at, metadata)
 
 

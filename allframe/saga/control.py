@@ -28,6 +28,7 @@ import anyio
 
 from allframe.errors import AllframeError, OrchestratorClosed
 from allframe.events.backend import EventStoreBackend
+from allframe.events.coded import uncoded
 from allframe.events.sqlite import SqliteBackend
 from allframe.saga.asking import as_line, check_folder, read_request, receive_line, send_line, socket_places
 from allframe.saga.forecast import Receipt
@@ -54,7 +55,8 @@ class Control:
     def __init__(self, backend: EventStoreBackend, ask: Ask) -> None:
         #: Where it listens; None where it does not.
         self.place: str | None = None
-        self._path, self._ask = backend.path if isinstance(backend, SqliteBackend) else None, ask
+        file = uncoded(backend)
+        self._path, self._ask = file.path if isinstance(file, SqliteBackend) else None, ask
         self._listener: socket.socket | None = None
         self._identity: tuple[int, int] | None = None
         self._serving: anyio.CancelScope | None = None

@@ -23,6 +23,7 @@ from allframe.errors import (
     StoreUnavailable,
 )
 from allframe.events.backend import Commit, EventStoreBackend
+from allframe.events.coded import Codecs
 from allframe.events.sqlite import SqliteBackend
 from allframe.events.store import EventStore
 from allframe.events.url import MemoryUrl, SqliteUrl, parse_url
@@ -50,10 +51,12 @@ async def deliver(
     *,
     find: FindSaga = lambda name, version: None,
     clock: Clock | None = None,
+    codec: Codecs | None = None,
 ) -> Receipt:
     """Have ``order`` written down for a saga in the store at ``url``; returns when it is safe.
 
-    ``find``: looks up the class that says what a step returns, for ``resolve`` where nobody runs the store.
+    ``find``: looks up the class that says what a step returns, for ``resolve`` where nobody runs the store. ``codec``: what
+    the store's payloads are encoded by.
 
     Raises:
         SagaNotFound, OperationRefused, PayloadError, ValueError: it was not written, for the reason that they give.
@@ -61,19 +64,27 @@ async def deliver(
         StoreError: the store cannot be read or written.
     """
     file = _file(url)
-    seen = await _look(file, saga_id)
+    seen = await _look(file, saga_id, codec)
     if seen is None:
         raise SagaNotFound(
             f"The store holds no saga {saga_id!r}, so none can be {PARTICIPLES[order.verb]}.", saga_id=saga_id
         )
-    delivery = _Delivery(file, saga_id, order, seen.execution.revision, find, clock or SystemClock())
+    delivery = _Delivery(file, saga_id, order, seen.execution.revision, find, clock or SystemClock(), codec)
     return await delivery.run()
 
 
 class _Delivery:
     def __init__(
-        self, file: SqliteUrl, saga_id: str, order: Order, revision: int, find: FindSaga, clock: Clock
+        self,
+        file: SqliteUrl,
+        saga_id: str,
+        order: Order,
+        revision: int,
+        find: FindSaga,
+        clock: Clock,
+        codec: Codecs | None,
     ) -> None:
+        self._codec = codec
         self._file, self._saga_id, self._order = file, saga_id, order
         self._revision, self._find, self._clock = revision, find, clock
         self._path = os.path.realpath(file.path)
@@ -111,7 +122,7 @@ class _Delivery:
 
     async def _settled(self) -> Receipt | None:
         """What came of an order that was not answered, if it was written."""
-        stored = await _look(self._file, self._saga_id)
+        stored = await _look(self._file, self._saga_id, self._codec)
         if stored is None:
             return None
         for record, _ in stored.records[self._revision :]:
@@ -124,7 +135,7 @@ class _Delivery:
 
     async def _write_alone(self) -> Receipt | None:
         """Write it without an owner; nobody can become one meanwhile."""
-        async with EventStore(_briefly(self._file)) as store:
+        async with EventStore(_briefly(self._file), codec=self._codec) as store:
             monitor = Monitor(store)
             stored = await monitor.read(self._saga_id)
             assert stored is not None, "nothing is ever removed from a store"
@@ -186,6 +197,6 @@ def _briefly(file: SqliteUrl) -> SqliteBackend:
     return _backend(file, readonly=file.readonly, brief=True)
 
 
-async def _look(file: SqliteUrl, saga_id: str) -> StoredSaga | None:
-    async with EventStore(_backend(file, readonly=True, brief=False)) as store:
+async def _look(file: SqliteUrl, saga_id: str, codec: Codecs | None) -> StoredSaga | None:
+    async with EventStore(_backend(file, readonly=True, brief=False), codec=codec) as store:
         return await Monitor(store).read(saga_id)

@@ -16,6 +16,7 @@ from pydantic_core import from_json
 from allframe.clock import from_microseconds, to_microseconds
 from allframe.errors import ErrorInfo, SagaNotFound, StoreFormatError
 from allframe.events.backend import EventStoreBackend, Head, HeadQuery, StoredRow
+from allframe.events.coded import check_plain
 from allframe.events.correlation import correlation_in
 from allframe.events.store import EventStore
 from allframe.events.versioning import VersionRegistry
@@ -264,7 +265,7 @@ class Monitor:
         rows = await self._backend.read_stream(definition_stream(fingerprint), limit=1)
         if not rows:
             raise StoreFormatError(f"The store lacks the definition {fingerprint} that a saga names.")
-        description: dict[str, Any] = from_json(rows[0].data)
+        description: dict[str, Any] = from_json(check_plain(rows[0]).data)
         return description
 
     async def _read_all(self, heads: Iterable[Head]) -> list[SagaMetadata]:
@@ -370,7 +371,7 @@ def _definition(records: list[tuple[Record, int]]) -> str:
 
 
 def _decode(row: StoredRow) -> Record:
-    return decode(row.type, row.schema_version, row.data)
+    return decode(row.type, row.schema_version, check_plain(row).data)
 
 
 def _stored_name(saga: str | type | None) -> str | None:

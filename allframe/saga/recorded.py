@@ -11,6 +11,7 @@ from pydantic_core import from_json
 from allframe.clock import from_microseconds
 from allframe.errors import ErrorInfo, StoreFormatError
 from allframe.events.backend import Commit, Row, StoredRow
+from allframe.events.coded import check_plain
 from allframe.events.event import Event, RecordedEvent
 from allframe.saga.encoding import decode
 from allframe.saga.records import Record
@@ -88,7 +89,12 @@ class SagaRecord(RecordedEvent):
 
 
 def to_saga_record(row: StoredRow, saga: str) -> SagaRecord:
-    """A backend's row as a record of a saga named ``saga``."""
+    """A backend's row as a record of a saga named ``saga``.
+
+    Raises:
+        StoreFormatError: if it is encoded, and was read without the codec.
+    """
+    check_plain(row)
     return _made(row.stream, row.revision, row.position, row, saga)
 
 
