@@ -11,6 +11,7 @@ from typing import Any
 
 import anyio
 import pytest
+from anyio import from_thread
 from pydantic import SecretStr
 
 from allframe import (
@@ -504,6 +505,16 @@ async def test_a_command_within_itself_is_told_instead_of_waiting_for_ever(bus: 
 
     assert "it would wait for itself. Nothing was done: use another key." in str(deadlock.value)
     assert (deadlock.value.key, deadlock.value.command) == ("k1", "commands.withdraw")
+
+
+async def test_a_plain_function_is_told_as_well(bus: CommandBus) -> None:
+    @bus.handler
+    def withdraw(command: Withdraw) -> None:
+        from_thread.run(bus.dispatch_idempotent, command, "k1")
+
+    with anyio.fail_after(5):
+        with pytest.raises(CommandDeadlock):
+            await bus.dispatch_idempotent(A5, "k1")
 
 
 async def test_a_task_of_the_handlers_is_told_as_well(bus: CommandBus) -> None:
