@@ -18,7 +18,6 @@ from typer.core import TyperGroup, TyperOption
 from typer.main import get_command
 
 from allframe.cli.app import app
-from allframe.cqrs.message import RULES as CQRS_RULES
 from allframe.errors import AllframeError, CommandError, QueryError, SagaError, StoreError
 from allframe.saga import records
 from allframe.saga.rules import RULES
@@ -54,10 +53,7 @@ def test_every_code_has_its_section_and_no_other_has() -> None:
     sections = re.findall(r"^### (AF\d{3})$", _page("errors.md"), flags=re.MULTILINE)
 
     assert sections == sorted(sections)
-    assert (
-        set(sections)
-        == {cls.code for cls in _errors()} | RULES.keys() | CQRS_RULES.keys() | _codes_of_the_command_line()
-    )
+    assert set(sections) == {cls.code for cls in _errors()} | RULES.keys() | _codes_of_the_command_line()
 
 
 @pytest.mark.parametrize("cls", sorted({cls.__name__ for cls in AllframeError.__subclasses__()}))

@@ -16,6 +16,7 @@ from typing import Any, Final
 from pydantic_core import from_json, to_json
 
 from allframe.cqrs.command import Command
+from allframe.cqrs.message import payload_of
 from allframe.errors import CommandRejected, IdempotencyConflict, PayloadError, StoreFormatError
 from allframe.events.backend import Row, StoredRow, Write, new_id
 from allframe.events.event import Event
@@ -122,7 +123,7 @@ async def _events_after(store: EventStore, position: int, count: int) -> list[Ev
             raise StoreFormatError(
                 f"{count} events belong to the idempotency key at position {position}, and the store holds {len(events)}."
             )
-        events += [to_recorded(row).event for row in rows]
+        events += [to_recorded(row, store.versions).event for row in rows]
         position = rows[-1].position
     return events
 
@@ -158,12 +159,7 @@ def digest_of(command: Command) -> str:
     Raises:
         PayloadError: if the command cannot be written as JSON and read back equal.
     """
-    cls = type(command)
-    payload: Payload | None = cls.__dict__.get("__allframe_payload__")
-    if payload is None:
-        payload = Payload(cls)
-        type.__setattr__(cls, "__allframe_payload__", payload)
-    data, _ = payload.store(command, f"The command {cls.message_name!r}")
+    data, _ = payload_of(type(command)).store(command, f"The command {command.message_name!r}")
     usual = set(_defaults(command))
     fields = {name: value for name, value in from_json(data).items() if name not in usual}
     return sha256(canonical(to_json(fields))).hexdigest()

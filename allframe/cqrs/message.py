@@ -9,14 +9,10 @@ from pydantic import BaseModel, ConfigDict
 from allframe.errors import DefinitionError, Problem
 from allframe.masking import hidden_args, may_hold_secrets
 from allframe.naming import Names
+from allframe.payload import Payload
 from allframe.source import place_here, place_of
 
-__all__ = ["RULES", "Message", "is_parametrised"]
-
-#: Every rule of this room in one line.
-RULES: Final[dict[str, str]] = {
-    "AF120": "a command, a query or a handler makes no sense",
-}
+__all__ = ["Message", "is_parametrised", "payload_of"]
 
 _NAME_RULE: Final = "Expected 1 to 100 printable characters without '/' and not beginning with '$'."
 
@@ -55,6 +51,19 @@ class Message(BaseModel):
             return  # Command and Query themselves, and Query[Decimal]
         _refuse(cls, _problems(cls))
         names.add(cls.message_name, 1, cls)
+
+
+def payload_of(cls: type[Message]) -> Payload:
+    """The form in which a message can be stored, made once a class.
+
+    Raises:
+        PayloadError: if there is none.
+    """
+    payload: Payload | None = cls.__dict__.get("__allframe_payload__")
+    if payload is None:
+        payload = Payload(cls)
+        type.__setattr__(cls, "__allframe_payload__", payload)
+    return payload
 
 
 def is_parametrised(cls: type[BaseModel]) -> bool:

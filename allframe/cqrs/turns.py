@@ -22,11 +22,10 @@ class WouldWaitForItself(Exception):
 
 @dataclass(eq=False)
 class _Hold:
-    """Somebody's turn: begun, and over when it is not ``active`` any more."""
+    """Somebody's turn. When it is over, no line has it as its holder any more."""
 
     #: What those who act within it wait for.
     waits_for: list[str] = field(default_factory=list)
-    active: bool = True
 
 
 @dataclass(eq=False)
@@ -39,7 +38,7 @@ class _Line:
     length: int = 0
 
 
-#: The turns that are held here, by this task or by one that it was begun in.
+#: The turns that are held here, by this task or by one that it was begun in; some may be over.
 _held: ContextVar[tuple[_Hold, ...]] = ContextVar("allframe_turns", default=())
 
 
@@ -59,7 +58,7 @@ class Turns:
         Raises:
             WouldWaitForItself: whoever has it waits for what is held here.
         """
-        mine = tuple(hold for hold in _held.get() if hold.active)
+        mine = _held.get()
         if self._leads_to(name, mine):
             raise WouldWaitForItself
         line = self._lines.setdefault(name, _Line())
@@ -71,7 +70,7 @@ class Turns:
             try:
                 yield
             finally:
-                hold.active, line.holder = False, None
+                line.holder = None
                 _held.reset(token)
                 line.lock.release()
         finally:

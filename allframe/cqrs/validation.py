@@ -2,7 +2,9 @@
 
 What pydantic says is turned into `FieldError`s, all of them at once, and without quoting a secret. A message that exists
 already is checked again, for one can be made without any check (``model_construct``), and what stands in a frozen model may
-have been changed since. So its validators run more than once: they must give the same when they are given their own result.
+have been changed since. It must come out as it is: from its own values, or, where a type reads another form than it gives
+(``Base64Bytes``, ``Json``), from JSON. A validator that makes something else of its own result is told of; to hand on what it
+makes would be to apply it twice.
 """
 
 from __future__ import annotations
@@ -13,8 +15,8 @@ from typing import Any, Final, NamedTuple, TypeVar, get_args
 from pydantic import BaseModel, RootModel, ValidationError
 from pydantic_core import ErrorDetails, core_schema
 
-from allframe.cqrs.message import Message
-from allframe.errors import FieldError
+from allframe.cqrs.message import Message, payload_of
+from allframe.errors import FieldError, PayloadError
 from allframe.masking import hides, may_hold_secrets, redact
 
 __all__ = ["Invalid", "parse", "revalidate"]
@@ -24,6 +26,7 @@ M = TypeVar("M", bound=Message)
 #: Errors whose text comes from a validator of the user's, and may say anything.
 _FREE_TEXT: Final = frozenset({"value_error", "assertion_error"})
 _PYDANTICS: Final = frozenset(get_args(core_schema.ErrorType)) - _FREE_TEXT
+_UNSTABLE: Final = "The class makes another value of this one. Its validators must leave their own result as it is"
 _HIDDEN: Final = "The value is refused; what was said of it is not shown, as it may hold secrets"
 
 
@@ -59,9 +62,19 @@ def revalidate(message: M) -> M:
     """
     wrong: list[_Wrong] = []
     checked: M = _checked(message, (), wrong)
-    if wrong:
-        raise _invalid(type(message), wrong)
+    if not wrong and checked == message:
+        return checked
+    try:
+        checked = payload_of(type(message)).store(message, "The message")[1]
+    except PayloadError:
+        raise (_invalid(type(message), wrong) if wrong else _unstable(message, checked)) from None
     return checked
+
+
+def _unstable(message: Message, checked: Message) -> Invalid:
+    """Its class makes another message of it."""
+    other = [name for name in type(message).__pydantic_fields__ if message.__dict__.get(name) != checked.__dict__[name]]
+    return Invalid(type(message), tuple(FieldError(name, _UNSTABLE, "not_stable") for name in other or [""]))
 
 
 class _Wrong(NamedTuple):

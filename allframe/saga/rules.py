@@ -47,6 +47,7 @@ RULES: Final[dict[str, str]] = {
     "AF117": "@compensates names a function that has two names in the body",
     "AF118": "an event's name, version or stream makes no sense",
     "AF119": "a saga's name or version makes no sense, or two sagas share them",
+    "AF120": "a command, a query or a handler makes no sense, or there are two of it",
     "AF121": "upcasters that do not lead from what is stored to the classes of today",
     "AF122": "an aggregate cannot be made of events, or found again by its name",
 }

@@ -165,6 +165,21 @@ async def test_a_plain_function_runs_in_a_thread(bus: CommandBus, store: EventSt
     assert threads != [threading.current_thread()]
 
 
+async def test_a_clock_of_tests_does_not_jump_while_a_plain_function_runs(bus: CommandBus) -> None:
+    @bus.handler
+    def withdraw(command: Withdraw) -> None:
+        threading.Event().wait(0.05)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(anyio.sleep, 1000)
+        begun = anyio.current_time()
+        await bus.dispatch(A5)
+        took = anyio.current_time() - begun
+        tasks.cancel_scope.cancel()
+
+    assert took < 500
+
+
 async def test_what_a_plain_function_raises_comes_out(bus: CommandBus) -> None:
     def withdraw(command: Withdraw) -> None:
         raise LookupError("no such account")

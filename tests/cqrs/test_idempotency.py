@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import anyio
 import pytest
+from anyio import from_thread
 from pydantic import SecretStr
 
 from allframe import (
@@ -506,6 +508,16 @@ async def test_a_command_within_itself_is_told_instead_of_waiting_for_ever(bus: 
     assert (deadlock.value.key, deadlock.value.command) == ("k1", "commands.withdraw")
 
 
+async def test_a_plain_function_is_told_as_well(bus: CommandBus) -> None:
+    @bus.handler
+    def withdraw(command: Withdraw) -> None:
+        from_thread.run(bus.dispatch_idempotent, command, "k1")
+
+    with anyio.fail_after(5):
+        with pytest.raises(CommandDeadlock):
+            await bus.dispatch_idempotent(A5, "k1")
+
+
 async def test_a_task_of_the_handlers_is_told_as_well(bus: CommandBus) -> None:
     told: list[type[BaseException]] = []
 
@@ -596,6 +608,67 @@ async def test_what_is_dispatched_within_a_key_is_done_once_as_well(bus: Command
 
     await bus.dispatch_idempotent(A5, "k1")
     assert [recorded.stream for recorded in await logged(store)] == ["account-B", "account-B", "account-C", "account-A"]
+
+
+async def test_what_is_dispatched_within_a_key_is_done_once_over_the_attempts_of_a_handler(store: EventStore) -> None:
+    ids: list[str | None] = []
+
+    async def starter(saga: Any, *, id: str | None = None) -> None:  # noqa: A002
+        ids.append(id)
+
+    bus, calls = CommandBus(store, starter=starter), list[int]()
+
+    @bus.handler
+    async def deposit(command: Deposit) -> Deposited:
+        return Deposited(account=command.account, amount=command.amount)
+
+    @bus.handler(attempts=3)
+    async def withdraw(command: Withdraw, context: CommandContext) -> list[tuple[str, list[Event], int | None]]:
+        calls.append(1)
+        await context.dispatch(Deposit(account="B", amount=Decimal(1)))
+        await context.start(Ship(account="B"))
+        return [("account-A", [withdrawn(command)], 3 - len(calls))]
+
+    assert await bus.dispatch_idempotent(A5, "k1") == DONE
+    assert len(calls) == 3
+    assert [recorded.stream for recorded in await logged(store)] == ["account-B", "account-A"]
+    assert ids == ["commands.withdraw/k1"] * 3
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_three_buses_with_failures_and_cancellations_do_each_key_at_most_once(
+    store: EventStore, seed: int
+) -> None:
+    dice = random.Random(seed)
+    keys = [f"k{number}" for number in range(5)]
+    answers: dict[str, list[list[Event]]] = {key: [] for key in keys}
+
+    async def handle(command: Withdraw) -> Withdrawn:
+        await anyio.sleep(dice.random())
+        if dice.random() < 0.3:
+            raise ConnectionError
+        return withdrawn(command)
+
+    async def dispatch(bus: CommandBus, key: str, begins: float, patience: float) -> None:
+        await anyio.sleep(begins)
+        with anyio.move_on_after(patience), suppress(ConnectionError):
+            command = Withdraw(account=key, amount=Decimal(1))
+            answers[key].append(await bus.dispatch_idempotent(command, key))
+
+    buses = [CommandBus(store) for _ in range(3)]
+    for bus in buses:
+        bus.register(Withdraw, handle)
+    async with anyio.create_task_group() as tasks:
+        for _ in range(60):
+            patience = dice.choice((0.2, 0.6, 100.0))
+            tasks.start_soon(dispatch, dice.choice(buses), dice.choice(keys), dice.random() * 2, patience)
+
+    done = [recorded.event for recorded in await logged(store)]
+    for key in keys:
+        expected = Withdrawn(account=key, amount=Decimal(1))
+        assert done.count(expected) == (1 if answers[key] else done.count(expected)) <= 1
+        assert all(answer == [expected] for answer in answers[key])
+    assert any(answers.values())
 
 
 async def test_a_repetition_passes_through_the_middleware(bus: CommandBus, counter: Counter) -> None:

@@ -8,7 +8,17 @@ from functools import cached_property
 from typing import Any
 
 import pytest
-from pydantic import BaseModel, Field, PrivateAttr, RootModel, SecretStr, field_validator, model_validator
+from pydantic import (
+    Base64Bytes,
+    BaseModel,
+    Field,
+    Json,
+    PrivateAttr,
+    RootModel,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 
 from allframe import (
     Command,
@@ -222,6 +232,49 @@ async def test_what_is_right_stays_what_it_is() -> None:
     assert type((await dispatched(command)).item) is Plain  # type: ignore[attr-defined]
     assert await dispatched(order) == order
     assert (await dispatched(order)).model_fields_set == {"customer"}
+
+
+class Encoded(Command, name="validation.encoded"):
+    data: Base64Bytes
+    numbers: Json[list[int]]
+    key: SecretStr = SecretStr("hunter2")
+
+
+async def test_a_type_that_reads_another_form_than_it_gives_is_no_error(bus: CommandBus) -> None:
+    command = bus.parse(Encoded, {"data": b"aGVsbG8=", "numbers": "[1, 2]"})
+
+    assert (command.data, command.numbers) == (b"hello", [1, 2])
+    assert await dispatched(command) == command
+
+
+class InCents(Command, name="validation.in-cents"):
+    cents: int
+
+    @field_validator("cents")
+    @classmethod
+    def _from_euros(cls, euros: int) -> int:
+        return euros * 100
+
+
+async def test_a_validator_is_not_applied_twice() -> None:
+    with pytest.raises(CommandInvalid) as refusal:
+        await dispatched(InCents(cents=5))
+
+    assert refusal.value.errors == (
+        FieldError(
+            "cents",
+            "The class makes another value of this one. Its validators must leave their own result as it is",
+            "not_stable",
+        ),
+    )
+
+
+async def test_what_is_equal_becomes_what_the_field_says() -> None:
+    command = await dispatched(Withdraw.model_construct(account="A", amount=5))
+
+    assert command == A5
+    assert isinstance(command, Withdraw)
+    assert type(command.amount) is Decimal
 
 
 async def test_a_query_is_checked_as_well() -> None:
