@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from allframe.cqrs.projection import Projection, SqlProjection
+from allframe.cqrs.projections import ProjectionRegistry
+from allframe.cqrs.standing import ProjectionMetadata, ProjectionState
 from allframe.errors import (
     AllframeError,
     AlreadyExecuting,
@@ -14,6 +17,8 @@ from allframe.errors import (
     OperationRefused,
     OrchestratorClosed,
     PayloadError,
+    ProjectionFailed,
+    ProjectionRefused,
     SagaAbandoned,
     SagaBlocked,
     SagaCancelled,
@@ -35,6 +40,7 @@ from allframe.errors import (
 from allframe.events.correlation import correlated
 from allframe.events.event import Event, RecordedEvent
 from allframe.events.store import EventStore
+from allframe.events.tables import Transaction
 from allframe.inject import Inject
 from allframe.saga.builder import SagaDefinition
 from allframe.saga.context import EffectUnknown, Refused, StepContext, Unknown
@@ -81,6 +87,13 @@ __all__ = [
     "EventStore",
     "RecordedEvent",
     "correlated",
+    # what follows from events
+    "Projection",
+    "ProjectionMetadata",
+    "ProjectionRegistry",
+    "ProjectionState",
+    "SqlProjection",
+    "Transaction",
     # errors
     "AllframeError",
     "AlreadyExecuting",
@@ -92,6 +105,8 @@ __all__ = [
     "OperationRefused",
     "OrchestratorClosed",
     "PayloadError",
+    "ProjectionFailed",
+    "ProjectionRefused",
     "SagaAbandoned",
     "SagaBlocked",
     "SagaCancelled",

@@ -110,7 +110,7 @@ def test_every_option_is_documented_with_its_command() -> None:
     lacking = [
         f"{name} {option}"
         for name, command in _commands().items()
-        for parameter in command.params
+        for parameter in _parameters(command)
         if isinstance(parameter, TyperOption)
         for option in (*parameter.opts, *parameter.secondary_opts)
         if f"`{option}" not in sections[name]
@@ -121,7 +121,10 @@ def test_every_option_is_documented_with_its_command() -> None:
 
 def test_no_option_is_documented_that_is_not_there() -> None:
     known = {
-        opt for command in [_program(), *_commands().values()] for parameter in command.params for opt in parameter.opts
+        opt
+        for command in [_program(), *_commands().values()]
+        for parameter in _parameters(command)
+        for opt in parameter.opts
     }
     known |= {"--help", "--install-completion", "--show-completion"}
 
@@ -232,3 +235,9 @@ def _program() -> TyperGroup:
 def _commands() -> dict[str, Any]:
     """Typer's command objects by name."""
     return dict(_program().commands)
+
+
+def _parameters(command: Any) -> list[Any]:
+    """Its own, and those of the commands below it."""
+    below = command.commands.values() if isinstance(command, TyperGroup) and command.name != _program().name else ()
+    return [*command.params, *(parameter for each in below for parameter in each.params)]

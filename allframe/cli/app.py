@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import allframe
-from allframe.cli import check, demo, look, operate, pictures, run, watch, work
+from allframe.cli import check, demo, look, operate, pictures, projections, run, watch, work
 
 __all__ = ["app"]
 
@@ -46,4 +46,5 @@ for _verb in (operate.cancel, operate.retry, operate.abandon, operate.skip, oper
 app.command("check")(check.check)
 app.command("explain")(pictures.explain)
 app.command("graph")(pictures.graph)
+app.add_typer(projections.app, name="projections")
 app.command("demo")(demo.demo)

@@ -1,0 +1,1 @@
+"""Who asks: commands, queries, aggregates, projections."""
