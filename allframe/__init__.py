@@ -6,9 +6,12 @@ from allframe.cqrs.aggregate import Aggregate
 from allframe.cqrs.command import Command
 from allframe.cqrs.command_bus import CommandBus
 from allframe.cqrs.context import CommandContext
+from allframe.cqrs.projection import Projection, SqlProjection
+from allframe.cqrs.projections import ProjectionRegistry
 from allframe.cqrs.query import Query
 from allframe.cqrs.query_bus import QueryBus
 from allframe.cqrs.repository import Repository
+from allframe.cqrs.standing import ProjectionMetadata, ProjectionState
 from allframe.errors import (
     AllframeError,
     AlreadyExecuting,
@@ -28,6 +31,8 @@ from allframe.errors import (
     OperationRefused,
     OrchestratorClosed,
     PayloadError,
+    ProjectionFailed,
+    ProjectionRefused,
     QueryError,
     QueryInvalid,
     QueryNotFound,
@@ -53,6 +58,7 @@ from allframe.events.correlation import correlated
 from allframe.events.event import Event, RecordedEvent
 from allframe.events.snapshots import Snapshot
 from allframe.events.store import EventStore
+from allframe.events.tables import Transaction
 from allframe.events.upcasting import AutoUpcaster, Upcaster, upcasts
 from allframe.events.versioning import MigrationPath, VersionRegistry
 from allframe.inject import Inject
@@ -107,14 +113,20 @@ __all__ = [
     "VersionRegistry",
     "correlated",
     "upcasts",
-    # asking
+    # commands, queries and what follows from events
     "Aggregate",
     "Command",
     "CommandBus",
     "CommandContext",
+    "Projection",
+    "ProjectionMetadata",
+    "ProjectionRegistry",
+    "ProjectionState",
     "Query",
     "QueryBus",
     "Repository",
+    "SqlProjection",
+    "Transaction",
     # errors
     "AllframeError",
     "AlreadyExecuting",
@@ -133,6 +145,8 @@ __all__ = [
     "OperationRefused",
     "OrchestratorClosed",
     "PayloadError",
+    "ProjectionFailed",
+    "ProjectionRefused",
     "QueryError",
     "QueryInvalid",
     "QueryNotFound",

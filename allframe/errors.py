@@ -24,6 +24,8 @@
     │   ├── OrchestratorClosed        the orchestrator is leaving, or was never entered AF315
     │   ├── SagaIdInvalid             an id that cannot be one                         AF316
     │   └── SagaAbandoned             somebody gave it up                              AF318
+    ├── ProjectionFailed              an event could not be applied                    AF408
+    ├── ProjectionRefused             what was asked of projections cannot be done     AF409
     ├── StoreError
     │   ├── StoreInUse                somebody else owns the store                     AF401
     │   ├── ConcurrencyError          the stream is not at the expected version        AF402
@@ -70,6 +72,8 @@ __all__ = [
     "OrchestratorClosed",
     "PayloadError",
     "Problem",
+    "ProjectionFailed",
+    "ProjectionRefused",
     "QueryError",
     "QueryInvalid",
     "QueryNotFound",
@@ -383,6 +387,31 @@ class StoreFormatError(StoreError):
     this program does not have. It was not touched."""
 
     code = "AF404"
+
+
+# --- projections -----------------------------------------------------------------------------------------------------
+
+
+class ProjectionFailed(AllframeError):
+    """An event could not be applied, and the projection stands before it.
+
+    ``projection`` is its name, ``position`` that of the event, ``error`` what was raised; ``__cause__`` is the live exception,
+    where this process saw it.
+    """
+
+    code = "AF408"
+
+    def __init__(self, message: str, *, projection: str, position: int, error: ErrorInfo) -> None:
+        super().__init__(message)
+        self.projection = projection
+        self.position = position
+        self.error = error
+
+
+class ProjectionRefused(AllframeError):
+    """What was asked of projections cannot be done: the text says why."""
+
+    code = "AF409"
 
 
 # --- commands and queries --------------------------------------------------------------------------------------------

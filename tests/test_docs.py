@@ -244,3 +244,9 @@ def _parameters(command: Any) -> list[Any]:
 def _commands() -> dict[str, Any]:
     """Typer's command objects by name."""
     return dict(_program().commands)
+
+
+def _parameters(command: Any) -> list[Any]:
+    """Its own, and those of the commands below it."""
+    below = command.commands.values() if isinstance(command, TyperGroup) and command.name != _program().name else ()
+    return [*command.params, *(parameter for each in below for parameter in each.params)]

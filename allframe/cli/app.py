@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import allframe
-from allframe.cli import check, demo, event_schema, events, look, operate, pictures, run, watch, work
+from allframe.cli import check, demo, event_schema, events, look, operate, pictures, projections, run, watch, work
 from allframe.cli.event_group import events as events_group
 
 __all__ = ["app"]
@@ -47,6 +47,7 @@ for _verb in (operate.cancel, operate.retry, operate.abandon, operate.skip, oper
 app.command("check")(check.check)
 app.command("explain")(pictures.explain)
 app.command("graph")(pictures.graph)
+app.add_typer(projections.app, name="projections")
 app.command("demo")(demo.demo)
 events_group.command("tail")(events.tail)
 events_group.command("read")(events.read)

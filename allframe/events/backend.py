@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import Protocol, Self
 
 from allframe.events.changes import Changes
+from allframe.events.tables import StoredTables, Tables
 
 __all__ = [
     "BackendStats",
@@ -294,6 +295,18 @@ class EventStoreBackend(Protocol):
     async def count_heads(self, query: HeadQuery) -> int: ...
 
     async def stats(self) -> BackendStats: ...
+
+    def tables(self, name: str) -> Tables:
+        """The tables of the projection ``name``, not open yet. They can be written beside a store that is only read.
+
+        Raises:
+            ProjectionRefused: for what cannot be a name.
+        """
+        ...
+
+    async def list_tables(self) -> list[StoredTables]:
+        """What is known of every projection that has tables, by name."""
+        ...
 
 
 def new_id() -> bytes:

@@ -39,6 +39,7 @@ from allframe.events.backend import (
 from allframe.events.batch import check_commit, check_snapshot
 from allframe.events.changes import Changes
 from allframe.events.codecs import Codec
+from allframe.events.tables import StoredTables, Tables
 
 __all__ = [
     "CodedBackend",
@@ -169,6 +170,14 @@ class CodedBackend:
             return replace(head, digest=self._chain.open(head.digest, _context_of_head(head)))
         except (ValueError, LookupError):
             return head  # a digest is only ever compared, and one bad head must not hide the others
+
+    # --- tables of projections are a database's own, and not encoded
+
+    def tables(self, name: str) -> Tables:
+        return self.inner.tables(name)
+
+    async def list_tables(self) -> list[StoredTables]:
+        return await self.inner.list_tables()
 
     async def check_newest(self) -> None:
         """As the function of this name: also of what is encoded by another codec, or with another key.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 
@@ -22,6 +23,8 @@ from allframe.events.batch import Batch, check_commit, check_snapshot
 from allframe.events.category import category_of
 from allframe.events.changes import Changes
 from allframe.events.holds import Holds, still_held
+from allframe.events.sqlite_tables import SqliteTables, stored_in
+from allframe.events.tables import StoredTables, Tables
 
 __all__ = ["MemoryBackend"]
 
@@ -44,6 +47,7 @@ class MemoryBackend:
         self._clean = True
         self._claimed_by: str | None = None
         self._holds = Holds()
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     async def open(self) -> None:
         if self._is_open:
@@ -54,6 +58,9 @@ class MemoryBackend:
         self._is_open = False
         self._claimed_by = None
         self.changes.wake_all()
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
 
     async def claim(self, where: str) -> Claim:
         await self._turn()
@@ -160,6 +167,17 @@ class MemoryBackend:
             system_streams=len(ours),
             backend_specific={},
         )
+
+    def tables(self, name: str) -> Tables:
+        self._check_open()
+        if self._folder is None:
+            # SQL needs a database: it is one that nobody finds, and it ends with this one.
+            self._folder = tempfile.TemporaryDirectory(prefix="allframe-")
+        return SqliteTables(self._folder.name, name)
+
+    async def list_tables(self) -> list[StoredTables]:
+        await self._turn()
+        return [] if self._folder is None else stored_in(self._folder.name)
 
     # What a batch asks of the store it is made for (`allframe.events.batch.Stored`).
 

@@ -43,7 +43,9 @@ from allframe.events.holds import Holds, still_held
 from allframe.events.lockfile import LockFile, caller
 from allframe.events.sqlite_file import StoreFile
 from allframe.events.sqlite_read import SqliteReader
+from allframe.events.sqlite_tables import SqliteTables, stored_in
 from allframe.events.sqlite_write import Saving, SqliteWriter
+from allframe.events.tables import StoredTables, Tables
 from allframe.events.url import Durability
 from allframe.events.writer import Writer
 
@@ -264,6 +266,23 @@ class SqliteBackend:
         if self._reader is None or self._closing is not None:
             raise StoreUnavailable(f"{self._file.path} is not open: use it inside `async with EventStore(...)`.")
         return self._reader
+
+    # --- the tables of projections
+
+    def tables(self, name: str) -> Tables:
+        self._check_open()
+        return SqliteTables(self._tables_folder, name, self._file.busy_timeout)
+
+    async def list_tables(self) -> list[StoredTables]:
+        self._check_open()
+        with waiting_for_thread:
+            return await to_thread.run_sync(
+                stored_in, self._tables_folder, self._file.busy_timeout, limiter=self._reading
+            )
+
+    @property
+    def _tables_folder(self) -> str:
+        return f"{self._file.path}.projections"
 
     # --- forked children
 
