@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from allframe.cqrs.aggregate import Aggregate, apply_next, check_usable, stream_named
 from allframe.errors import AllframeError, ConcurrencyError, PayloadError, StoreFormatError
-from allframe.events.event import Event, RecordedEvent, Versions, decode, stream_of
+from allframe.events.event import Event, RecordedEvent, decode, stream_of
 from allframe.events.store import EventStore, make_rows
 from allframe.masking import shown
 
@@ -150,7 +150,7 @@ class Repository(Generic[A]):
         """Apply ``events`` as they will be read; returns their stream. An event that cannot be applied is not written:
         nobody could load its stream again."""
         stream = stream_named(self._class, successor.id)
-        for event in _as_read(_checked(events), self._store.versions):
+        for event in self._as_read(_checked(events)):
             if (target := stream_of(event, stream)) != stream:
                 raise PayloadError(
                     f"{_called(successor)} has the stream {stream!r}, and its event {shown(event)} goes to {target!r}, as "
@@ -163,6 +163,11 @@ class Repository(Generic[A]):
                 error.add_note(f"{_called(successor)} could not apply {shown(event)}. Nothing was written.")
                 raise
         return stream
+
+    def _as_read(self, events: Sequence[Event]) -> Iterator[Event]:
+        """Each event as its stored form is read back."""
+        for row in make_rows(events, recorded_at=0):
+            yield decode(row.type, row.schema_version, row.data, self._store.versions)
 
     # --- what happened
 
@@ -216,12 +221,6 @@ def _checked(events: Sequence[Event]) -> Sequence[Event]:
     if not isinstance(given, Sequence) or isinstance(given, str | bytes):
         raise PayloadError(f"{shown(given)} is no list of events. Give a list, an empty one for nothing.")
     return events
-
-
-def _as_read(events: Sequence[Event], versions: Versions | None) -> Iterator[Event]:
-    """Each event as its stored form is read back."""
-    for row in make_rows(events, recorded_at=0):
-        yield decode(row.type, row.schema_version, row.data, versions)
 
 
 def _called(aggregate: Aggregate) -> str:
