@@ -5,13 +5,17 @@ from __future__ import annotations
 import copy
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
 
 from allframe.cqrs.aggregate import Aggregate, apply_next, check_usable, stream_named
+from allframe.cqrs.commit import commit_surely
 from allframe.errors import AllframeError, ConcurrencyError, PayloadError, StoreFormatError
+from allframe.events.backend import Commit, Row, Write
+from allframe.events.correlation import with_correlation
 from allframe.events.event import Event, RecordedEvent, decode, stream_of
 from allframe.events.store import EventStore, make_rows
 from allframe.masking import shown
@@ -75,7 +79,7 @@ class Repository(Generic[A]):
         Raises:
             ConcurrencyError: somebody appended to its stream since it was loaded. Nothing was written.
             PayloadError: an event cannot be stored, or goes to another stream. Nothing was written.
-            StoreUnavailable: it could not be written, or, with ``in_doubt``, may have been.
+            StoreUnavailable: it could not be written; or, with ``in_doubt``, nobody could find out whether it was.
             Exception: what `apply` raised. Nothing was written.
         """
         return await self._append(self._successor(aggregate), events)
@@ -123,7 +127,7 @@ class Repository(Generic[A]):
             raise PayloadError(
                 f"There are no events to write of {_called(aggregate)}. Give at least one, or do not write."
             )
-        stream = self._advance(self._successor(aggregate), events)
+        stream, _ = self._advance(self._successor(aggregate), events)
         return stream, list(events), aggregate.version
 
     # --- what was decided
@@ -140,17 +144,19 @@ class Repository(Generic[A]):
     async def _append(self, successor: A, events: Sequence[Event]) -> A:
         before = successor.version
         if _checked(events):
-            stream = self._advance(successor, events)
-            await self._store.append(stream, events, expected_version=before)
+            stream, rows = self._advance(successor, events)
+            await commit_surely(self._store, Commit((Write(stream, rows, before),)))
             if self._every is not None and successor.version // self._every > before // self._every:
                 await self._keep(stream, successor)
         return successor
 
-    def _advance(self, successor: A, events: Sequence[Event]) -> str:
-        """Apply ``events`` as they will be read; returns their stream. An event that cannot be applied is not written:
-        nobody could load its stream again."""
+    def _advance(self, successor: A, events: Sequence[Event]) -> tuple[str, tuple[Row, ...]]:
+        """Apply ``events`` as they will be read; returns their stream, and what is to be written. An event that cannot be
+        applied is not written: nobody could load its stream again."""
         stream = stream_named(self._class, successor.id)
-        for event in self._as_read(_checked(events)):
+        rows = make_rows(_checked(events), recorded_at=time.time_ns() // 1000, metadata=with_correlation(None))
+        for row in rows:
+            event = decode(row.type, row.schema_version, row.data, self._store.versions)
             if (target := stream_of(event, stream)) != stream:
                 raise PayloadError(
                     f"{_called(successor)} has the stream {stream!r}, and its event {shown(event)} goes to {target!r}, as "
@@ -162,12 +168,7 @@ class Repository(Generic[A]):
             except Exception as error:
                 error.add_note(f"{_called(successor)} could not apply {shown(event)}. Nothing was written.")
                 raise
-        return stream
-
-    def _as_read(self, events: Sequence[Event]) -> Iterator[Event]:
-        """Each event as its stored form is read back."""
-        for row in make_rows(events, recorded_at=0):
-            yield decode(row.type, row.schema_version, row.data, self._store.versions)
+        return stream, rows
 
     # --- what happened
 
