@@ -23,6 +23,7 @@ from allframe.events.backend import StoredRow
 from allframe.events.feed import Feed, Page
 from allframe.events.store import to_recorded
 from allframe.events.tables import Mark, StoredTables, Tables, Transaction
+from allframe.events.versioning import VersionRegistry
 
 __all__ = ["Fold", "MemoryFold", "TablesFold", "maker_of"]
 
@@ -78,11 +79,18 @@ class Fold(Protocol):
 class MemoryFold:
     """``make`` gives a projection that has taken in nothing."""
 
-    def __init__(self, make: Callable[[], Projection], projection: Projection | None = None) -> None:
+    def __init__(
+        self,
+        make: Callable[[], Projection],
+        projection: Projection | None = None,
+        *,
+        versions: VersionRegistry | None = None,
+    ) -> None:
         self._make = make
+        self._versions = versions
         self.projection: Projection = make() if projection is None else projection
         self.position = 0
-        self._types = handled_types(self.projection)
+        self._types = handled_types(self.projection, versions)
         # Whether what it holds is what the events up to its position say.
         self._is_sound = False
 
@@ -109,7 +117,7 @@ class MemoryFold:
         if self._types is not None and row.type not in self._types:
             return
         try:
-            recorded = to_recorded(row)
+            recorded = to_recorded(row, self._versions)
             self.projection.apply(recorded.event, recorded)
         except Exception as error:
             self._is_sound = False  # half of the event may be in it
@@ -119,7 +127,7 @@ class MemoryFold:
         await checkpoint()
 
     async def begin(self) -> Fold:
-        built = MemoryFold(self._make)
+        built = MemoryFold(self._make, versions=self._versions)
         built._begin_anew()
         await checkpoint()
         return built
@@ -137,11 +145,19 @@ class MemoryFold:
 class TablesFold:
     """``tables`` need not be open yet."""
 
-    def __init__(self, projection: SqlProjection, tables: Tables, position: int = 0) -> None:
+    def __init__(
+        self,
+        projection: SqlProjection,
+        tables: Tables,
+        position: int = 0,
+        *,
+        versions: VersionRegistry | None = None,
+    ) -> None:
         self.projection: SqlProjection = projection
+        self._versions = versions
         self.tables = tables
         self.position = position
-        self._types = handled_types(projection)
+        self._types = handled_types(projection, versions)
         self._digest = digest_of(projection)
 
     async def open(self, feed: Feed) -> str | None:
@@ -194,7 +210,7 @@ class TablesFold:
             if row.position <= position or (types is not None and row.type not in types):
                 continue
             try:
-                recorded = to_recorded(row)
+                recorded = to_recorded(row, self._versions)
                 apply(recorded.event, recorded, tx)
             except StoreUnavailable:  # it says nothing of the event
                 raise
@@ -209,7 +225,7 @@ class TablesFold:
     async def begin(self) -> Fold:
         await self.tables.open(self.projection.schema, self._digest)
         built = await self.tables.build(self.projection.schema, self._digest)
-        return TablesFold(self.projection, built)
+        return TablesFold(self.projection, built, versions=self._versions)
 
     async def hold(self) -> tuple[int, Release]:
         release = await self.tables.hold()

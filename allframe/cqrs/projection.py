@@ -13,6 +13,7 @@ from typing import Any, ClassVar, TypeAlias
 from allframe.errors import ProjectionRefused
 from allframe.events.event import Event, RecordedEvent
 from allframe.events.tables import Transaction, check_name
+from allframe.events.versioning import VersionRegistry
 
 __all__ = ["AnyProjection", "Projection", "SqlProjection", "digest_of", "handled_types"]
 
@@ -127,10 +128,14 @@ def digest_of(projection: SqlProjection) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def handled_types(projection: AnyProjection) -> frozenset[str] | None:
-    """The stored names of the events that it is given; None: all."""
+def handled_types(projection: AnyProjection, versions: VersionRegistry | None) -> frozenset[str] | None:
+    """The stored names of the events that it is given, also those that they had before; None: all."""
     handles = projection.handles
-    return None if handles is None else frozenset(cls.event_name for cls in handles)
+    if handles is None:
+        return None
+    names = {cls.event_name for cls in handles}
+    paths = [] if versions is None else versions.get_migrations()
+    return frozenset(names | {path.type for path in paths if path.to_type in names})
 
 
 def _are_events(handles: object) -> bool:

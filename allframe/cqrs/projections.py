@@ -267,9 +267,9 @@ class ProjectionRegistry:
                 "happened, and must not wait for anything."
             )
         if isinstance(projection, SqlProjection):
-            return TablesFold(projection, self._store.opened().tables(name))
+            return TablesFold(projection, self._store.opened().tables(name), versions=self._store.versions)
         make: Any = projection if given is projection else given
-        return MemoryFold(maker_of(make), projection)
+        return MemoryFold(maker_of(make), projection, versions=self._store.versions)
 
 
 def _name_of(given: object) -> str:
