@@ -5,16 +5,31 @@ It prints::
     ✅ Transfer complete!
     Sagas completed: 1
     In the stream transfer-1: [Debited(account='A', amount=Decimal('100'))]
+    Balances: {'A': Decimal('-105')}
 
-The seed also makes a ``ProjectionRegistry`` and a ``VersionRegistry`` here, and does not use them.
+The seed makes its ``ProjectionRegistry`` and its ``VersionRegistry`` here, and uses neither. Here the one reads the events that
+the saga appended, and the other what an older program did.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from decimal import Decimal
+from typing import Any
 
-from allframe import Event, EventStore, SagaDefinition, SagaOrchestrator, SagaStep
+from allframe import (
+    Event,
+    EventStore,
+    Projection,
+    ProjectionRegistry,
+    RecordedEvent,
+    SagaDefinition,
+    SagaOrchestrator,
+    SagaStep,
+    VersionRegistry,
+    upcasts,
+)
 
 
 class AccountEvent(Event):
@@ -22,12 +37,22 @@ class AccountEvent(Event):
     amount: Decimal
 
 
-class Debited(AccountEvent):
+class Debited(AccountEvent, version=2):
     pass
 
 
 class Credited(AccountEvent):
     pass
+
+
+class DebitedLongAgo(Event, name="Debited", version=1):
+    account: str
+    cents: int
+
+
+@upcasts("Debited", from_version=1)
+def from_cents(data: dict[str, Any]) -> dict[str, Any]:
+    return {"account": data["account"], "amount": str(Decimal(data["cents"]) / 100)}
 
 
 class DebitStep(SagaStep, name="Debit"):
@@ -41,9 +66,34 @@ class DebitStep(SagaStep, name="Debit"):
         return [Credited(account=self.account, amount=self.amount)]
 
 
+class Balances(Projection, name="balances"):
+    def __init__(self) -> None:
+        self.amounts: defaultdict[str, Decimal] = defaultdict(Decimal)
+
+    def apply(self, event: Event, recorded: RecordedEvent) -> None:
+        match event:
+            case Debited(account=account, amount=amount):
+                self.amounts[account] -= amount
+            case Credited(account=account, amount=amount):
+                self.amounts[account] += amount
+
+    def reset(self) -> None:
+        self.amounts.clear()
+
+
 async def main() -> None:
-    # EventStore (Phase 1), and a SagaOrchestrator (Phase 5) over it
-    async with EventStore() as event_store, SagaOrchestrator(event_store) as saga_orchestrator:
+    # VersionRegistry (Phase 4)
+    version_registry = VersionRegistry([from_cents])
+
+    # EventStore (Phase 1), ProjectionRegistry (Phase 3) and SagaOrchestrator (Phase 5) over it
+    async with (
+        EventStore(versions=version_registry) as event_store,
+        ProjectionRegistry(event_store) as projection_registry,
+        SagaOrchestrator(event_store) as saga_orchestrator,
+    ):
+        await projection_registry.register("balances", Balances)
+        await event_store.append("long-ago", [DebitedLongAgo(account="A", cents=500)])
+
         # Build and execute saga
         saga = SagaDefinition("transfer-1").add_step(DebitStep(account="A", amount=Decimal(100)))
         await saga_orchestrator.execute(saga)
@@ -54,6 +104,9 @@ async def main() -> None:
         print("✅ Transfer complete!")
         print(f"Sagas completed: {await saga_orchestrator.history_count()}")
         print(f"In the stream transfer-1: {await event_store.get_events('transfer-1')}")
+
+        await projection_registry.caught_up()
+        print(f"Balances: {dict(projection_registry.get('balances', Balances).amounts)}")
 
 
 if __name__ == "__main__":
