@@ -24,7 +24,6 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 
 #: Files that may have more than 400 lines, with the reason why each is one idea.
 LONG: dict[str, str] = {
-    "allframe/errors.py": "one tree, to be read in one place",
     "allframe/errors.py": "one tree: whoever catches one of them finds all of them in one place",
     "allframe/saga/execution.py": "one state machine: the decisions, and the fold that they look at",
 }
