@@ -150,7 +150,7 @@ def versions_of(modules: Iterable[ModuleType]) -> VersionRegistry | None:
         registry.check()
     if len(registries) < 2:
         return registries[0] if registries else None
-    merged = VersionRegistry()
+    merged = VersionRegistry(models=[model for registry in registries for model in registry.models])
     for registry in registries:
         for path in registry.get_migrations():
             merged.register_migration(path)

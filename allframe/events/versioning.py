@@ -114,7 +114,8 @@ class VersionRegistry:
     """
 
     def __init__(self, upcasters: Iterable[Upcaster] = (), *, models: Iterable[type[BaseModel]] = ()) -> None:
-        self._models = tuple(models)
+        #: The models of snapshots that it was told.
+        self.models = tuple(models)
         self._upcasters: tuple[Upcaster, ...] = ()
         self._paths: dict[Form, MigrationPath] = {}
         self._add(tuple(upcasters))
@@ -199,7 +200,7 @@ class VersionRegistry:
 
     def _classes(self) -> dict[str, set[int]]:
         found = {name: set(versions) for name, versions in known_versions().items()}
-        models = [*self._models, *(m for u in self._upcasters if isinstance(u, AutoUpcaster) for m in (u.old, u.new))]
+        models = [*self.models, *(m for u in self._upcasters if isinstance(u, AutoUpcaster) for m in (u.old, u.new))]
         for name, version in map(identity_of, models):
             found.setdefault(name, set()).add(version)
         return found

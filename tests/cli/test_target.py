@@ -10,7 +10,7 @@ import pytest
 
 from allframe import DefinitionError
 from allframe.cli.exits import Exit, Stop
-from allframe.cli.target import load_module, load_target, sagas_of, split
+from allframe.cli.target import load_module, load_target, sagas_of, split, versions_of
 
 SAGA = """
 from allframe import Saga, step
@@ -148,3 +148,34 @@ def test_a_bad_definition_is_told_as_it_is() -> None:
 
     with pytest.raises(DefinitionError, match="AF111"):
         load_module("bad_e.py")
+
+
+VERSIONS = """
+from typing import ClassVar
+from pydantic import BaseModel
+from allframe import VersionRegistry, upcasts
+
+class Account(BaseModel):
+    snapshot_name: ClassVar[str] = "{name}"
+    snapshot_version: ClassVar[int] = 2
+
+@upcasts("{name}", from_version=1)
+def lift(data):
+    return data
+
+versions = same = VersionRegistry([lift], models=[Account])
+"""
+
+
+def test_the_registries_of_several_modules_become_one(shop: Path) -> None:
+    for name in ("first", "second"):
+        (shop / f"{name}.py").write_text(VERSIONS.format(name=f"test_target.{name}"))
+    first, second = load_module("first.py"), load_module("second.py")
+
+    merged = versions_of([first, second])
+
+    assert versions_of([sys]) is None
+    assert versions_of([first]) is first.versions
+    assert merged is not None
+    merged.check()
+    assert [path.type for path in merged.get_migrations()] == ["test_target.first", "test_target.second"]
