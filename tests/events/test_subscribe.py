@@ -438,7 +438,9 @@ async def test_a_commit_of_a_subscribers_reader_is_not_passed_over(store: EventS
 
     store.backend.read_all = slowly  # type: ignore[method-assign]
 
-    assert await positions(events, 1) == [11]
+    with anyio.move_on_after(60) as waited:
+        assert await positions(events, 1) == [11]
+    assert not waited.cancelled_caught
 
 
 # --- another process -------------------------------------------------------------------------------------------------
