@@ -22,8 +22,11 @@ from typer.main import get_command
 import allframe
 import allframe.testing
 from allframe import (
+    CommandBus,
+    CommandContext,
     ErrorInfo,
     EventStore,
+    QueryBus,
     RecordedEvent,
     Retry,
     Saga,
@@ -55,6 +58,7 @@ INTERNAL = {
     "StepContext": {"emitted"},
     "EventStore": {"backend", "opened"},
     "VirtualClock": {"is_held", "reach"},
+    "CommandContext": {"again", "key_for"},
 }
 
 CLASSES: list[type] = [
@@ -73,6 +77,9 @@ CLASSES: list[type] = [
     VirtualClock,
     SagaRun,
     TraceEntry,
+    CommandBus,
+    CommandContext,
+    QueryBus,
 ]
 
 
@@ -166,7 +173,18 @@ def test_every_argument_of_a_method_is_in_an_example(cls: type) -> None:
     assert lacking == []
 
 
-CALLS: list[Any] = [step, compensates, Retry, SagaOrchestrator, SagaDefinition, EventStore, run, run_saga]
+CALLS: list[Any] = [
+    step,
+    compensates,
+    Retry,
+    SagaOrchestrator,
+    SagaDefinition,
+    EventStore,
+    CommandBus,
+    QueryBus,
+    run,
+    run_saga,
+]
 
 
 @pytest.mark.parametrize("function", CALLS, ids=lambda function: function.__name__)

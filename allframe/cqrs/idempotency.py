@@ -20,7 +20,7 @@ from allframe.cqrs.message import payload_of
 from allframe.errors import CommandRejected, IdempotencyConflict, PayloadError, StoreFormatError
 from allframe.events.backend import Row, StoredRow, Write, new_id
 from allframe.events.event import Event
-from allframe.events.store import EventStore, to_recorded
+from allframe.events.store import EventStore
 from allframe.payload import Payload, canonical
 
 __all__ = ["Found", "KeyRecord", "check_key", "digest_of", "find", "key_stream", "rejection_of", "seconds_to_keep"]
@@ -116,16 +116,18 @@ async def find(store: EventStore, stream: str) -> Found:
 
 
 async def _events_after(store: EventStore, position: int, count: int) -> list[Event]:
+    """The events at the next ``count`` positions, as any reader of the store gets them."""
     events: list[Event] = []
-    while len(events) < count:
-        rows = await store.opened().read_all(after=position, limit=count - len(events), system=True)
-        if not rows:
-            raise StoreFormatError(
-                f"{count} events belong to the idempotency key at position {position}, and the store holds {len(events)}."
-            )
-        events += [to_recorded(row).event for row in rows]
-        position = rows[-1].position
-    return events
+    if not count:
+        return events
+    async for recorded in store.read_all(after=position, system=True):
+        events.append(recorded.event)
+        if len(events) == count:
+            return events
+    raise StoreFormatError(
+        f"{count} events belong to the idempotency key whose record is at position {position}, and the store holds "
+        f"{len(events)} after it. It is damaged."
+    )
 
 
 def key_stream(command: str, key: str) -> str:
