@@ -23,8 +23,11 @@ import allframe
 import allframe.testing
 from allframe import (
     Aggregate,
+    CommandBus,
+    CommandContext,
     ErrorInfo,
     EventStore,
+    QueryBus,
     RecordedEvent,
     Repository,
     Retry,
@@ -57,6 +60,7 @@ INTERNAL = {
     "StepContext": {"emitted"},
     "EventStore": {"backend", "opened"},
     "VirtualClock": {"is_held", "reach"},
+    "CommandContext": {"again", "key_for"},
 }
 
 CLASSES: list[type] = [
@@ -77,6 +81,9 @@ CLASSES: list[type] = [
     VirtualClock,
     SagaRun,
     TraceEntry,
+    CommandBus,
+    CommandContext,
+    QueryBus,
 ]
 
 
@@ -170,7 +177,19 @@ def test_every_argument_of_a_method_is_in_an_example(cls: type) -> None:
     assert lacking == []
 
 
-CALLS: list[Any] = [step, compensates, Retry, SagaOrchestrator, SagaDefinition, EventStore, Repository, run, run_saga]
+CALLS: list[Any] = [
+    step,
+    compensates,
+    Retry,
+    SagaOrchestrator,
+    SagaDefinition,
+    EventStore,
+    Repository,
+    CommandBus,
+    QueryBus,
+    run,
+    run_saga,
+]
 
 
 @pytest.mark.parametrize("function", CALLS, ids=lambda function: function.__name__)

@@ -160,7 +160,7 @@ class CommandBus:
         names = names_of_caller("allframe.cqrs")
         self._add(describe(handler, Command, names, message=command, attempts=attempts))
 
-    def use(self, middleware: M) -> M:
+    def use(self, middleware: M, /) -> M:
         """Put something around every command from now on; the first one is the outermost. It gives it back unchanged.
 
         ``async def middleware(command, context, call_next)`` returns the events: those of ``await call_next(command)``,

@@ -116,12 +116,14 @@ async def find(store: EventStore, stream: str) -> Found:
 
 
 async def _events_after(store: EventStore, position: int, count: int) -> list[Event]:
-    events: list[Event] = []
+    """The events at the next ``count`` positions, as any reader of the store gets them."""
+    events, start = list[Event](), position
     while len(events) < count:
         rows = await store.opened().read_all(after=position, limit=count - len(events), system=True)
         if not rows:
             raise StoreFormatError(
-                f"{count} events belong to the idempotency key at position {position}, and the store holds {len(events)}."
+                f"{count} events belong to the idempotency key whose record is at position {start}, and the store holds "
+                f"{len(events)} after it. It is damaged."
             )
         events += [to_recorded(row, store.versions).event for row in rows]
         position = rows[-1].position

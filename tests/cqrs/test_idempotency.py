@@ -35,7 +35,7 @@ from allframe import (
     step,
 )
 from allframe.cqrs.command_bus import Next
-from allframe.cqrs.idempotency import digest_of
+from allframe.cqrs.idempotency import KeyRecord, digest_of, key_stream
 from allframe.events.backend import Commit, Row, Versions, Write, new_id
 from allframe.testing import VirtualClock
 from tests.cqrs.world import A5, Deposit, Deposited, Homeless, Withdraw, Withdrawn, logged, streams, withdrawn
@@ -781,6 +781,20 @@ async def test_a_record_that_cannot_be_read_is_told(bus: CommandBus, counter: Co
     await store.backend.commit(Commit((Write("$command/commands.withdraw/k1", (row,), 0),)))
 
     with pytest.raises(StoreFormatError, match="It was written by a newer allframe, or is damaged"):
+        await bus.dispatch_idempotent(A5, "k1")
+    assert counter.calls == 0
+
+
+async def test_a_record_whose_events_are_not_there_is_told(
+    bus: CommandBus, counter: Counter, store: EventStore
+) -> None:
+    record = KeyRecord(command_id="x", digest=digest_of(A5), events=2)
+    stream = key_stream("commands.withdraw", "k1")
+    await store.backend.commit(Commit((record.write(stream, 0, recorded_at=0, metadata=None),)))
+
+    with pytest.raises(
+        StoreFormatError, match="2 events belong to the .* at position 1, and the store holds 0 after it"
+    ):
         await bus.dispatch_idempotent(A5, "k1")
     assert counter.calls == 0
 
