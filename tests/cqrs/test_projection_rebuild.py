@@ -330,3 +330,27 @@ async def test_what_an_object_held_when_it_was_registered_is_not_in_its_successo
         after = registry.get("mine", Balances)
         assert after is not before
         assert before.by_account == after.by_account == {"A": 1}
+
+
+async def test_ends_though_others_append_faster_than_it_reads(
+    store_url: str, kind: type[Balances] | type[BalancesTable]
+) -> None:
+    async with EventStore(store_url) as store:
+        async with ProjectionRegistry(store, page=1) as registry:
+            await registry.register("mine", kind)
+            await deposit(store, "A", 1, 1, 1)
+            await registry.caught_up()
+
+            async with anyio.create_task_group() as group:
+
+                async def append() -> None:
+                    while True:
+                        await deposit(store, "A", *[1] * 5)
+                        await checkpoint()
+
+                group.start_soon(append)
+                await registry.rebuild("mine")
+                group.cancel_scope.cancel()
+
+        position = (await registry.get_metadata("mine")).position
+        assert await balances(registry, "mine") == {"A": position}
