@@ -207,15 +207,21 @@ class Runner:
         self._moved()
 
     async def _build(self, built: Fold, progress: Progress | None) -> None:
-        """Bring it to where the end of the store is by then."""
-        goal = await self._feed.last_position()
-        while (page := await self._feed.read(built.position)) is not None:
-            await built.take_in(page)
-            goal = max(goal, built.position)
-            if progress is not None:
-                progress(built.position, goal)
-            if page.is_last:
+        """Bring it near the end of the store: as long as it comes nearer, for others may append as fast as it reads."""
+        left: int | None = None
+        while True:
+            goal = await self._feed.last_position()
+            behind = goal - built.position
+            if behind <= 0 or (left is not None and behind >= left):
                 return
+            left = behind
+            await self._build_to(built, goal, progress)
+
+    async def _build_to(self, built: Fold, goal: int, progress: Progress | None) -> None:
+        while built.position < goal and (page := await self._feed.read(built.position)) is not None:
+            await built.take_in(page)
+            if progress is not None:
+                progress(built.position, max(goal, built.position))
 
     async def _succeed(self, built: Fold) -> None:
         """While nobody moves the old one on: bring the new one at least as far, so that nobody reads what was before."""

@@ -22,6 +22,8 @@ from allframe import (
     StoreUnavailable,
     Transaction,
 )
+from allframe.cqrs.folding import TablesFold
+from allframe.events.feed import Feed
 from tests.cqrs.accounts import ADD, SCHEMA, BalancesTable, Deposited, balances, deposit
 
 pytestmark = pytest.mark.anyio
@@ -109,6 +111,27 @@ async def test_two_that_run_the_same_one_apply_each_event_once(url: str) -> None
             await second.caught_up()
 
             assert await balances(first, NAME) == await balances(second, NAME) == {"A": 120}
+
+
+async def test_a_page_that_another_process_took_in_half_is_taken_in_from_there(url: str) -> None:
+    async with EventStore(url) as store:
+        await deposit(store, "A", 1, 1, 1, 1)
+        first, second = (TablesFold(BalancesTable(), store.backend.tables(NAME)) for _ in range(2))
+        half, whole = [await Feed(store.opened, size=size).read(0) for size in (2, 4)]
+        assert half is not None
+        assert whole is not None
+        for fold in (first, second):
+            await fold.open(Feed(store.opened))
+
+        await first.take_in(half)
+        await second.take_in(whole)
+
+        assert await first.tables.query("SELECT amount FROM balances") == [(4,)]
+        assert second.position == 4
+        await first.take_in(half)  # it was so already
+        assert first.position == 4
+        await first.close()
+        await second.close()
 
 
 async def test_another_version_rebuilds_it(url: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -232,6 +232,29 @@ async def test_half_of_a_poison_event_is_not_counted_twice_after_resuming(store_
         assert registry.get("hasty", Hasty).by_account == {"A": 18}
 
 
+async def test_half_of_a_poison_event_is_not_counted_twice_at_the_next_start(store_url: str) -> None:
+    class Rash(Balances, name="rash"):
+        def apply(self, event: Event, recorded: RecordedEvent) -> None:
+            assert isinstance(event, Deposited)
+            self.by_account[event.account] = self.by_account.get(event.account, 0) + event.amount
+            Trap.check(event)
+
+    async with EventStore(store_url) as store:
+        registry = ProjectionRegistry(store)
+        await registry.register(Rash)
+        async with registry:
+            Trap.amount = 13
+            await deposit(store, "A", 1, 13, 4)
+            with pytest.raises(ProjectionFailed):
+                await registry.caught_up()
+        Trap.amount = None
+
+        async with registry:
+            await registry.caught_up()
+
+            assert registry.get("rash", Rash).by_account == {"A": 18}
+
+
 async def test_who_waits_hears_at_once_that_it_failed(
     store_url: str, kind: type[Balances] | type[BalancesTable]
 ) -> None:
