@@ -6,7 +6,6 @@ import string
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
@@ -96,14 +95,19 @@ class RecordedEvent:
     recorded_at: datetime
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
-    @cached_property
+    @property
     def event(self) -> Event:
         """The event itself, read when first asked for.
 
         Raises:
             StoreFormatError: if this program has no class for its type and version, or the class cannot read it.
         """
-        return decode(self.type, self.schema_version, self.data)
+        # A cached_property takes a lock in Python 3.11, which costs as much as reading the payload.
+        known = self.__dict__
+        event: Event | None = known.get("_event")
+        if event is None:
+            event = known["_event"] = decode(self.type, self.schema_version, self.data)
+        return event
 
 
 def decode(name: str, version: int, data: bytes) -> Event:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from itertools import repeat
 from typing import Any, Literal
 
 from pydantic_core import from_json
 
+from allframe.clock import from_microseconds
 from allframe.errors import PayloadError, StoreUnavailable
-from allframe.events.backend import BackendStats, Commit, EventStoreBackend, Row, StoredRow, Write, new_id
+from allframe.events.backend import BackendStats, Commit, EventStoreBackend, Row, StoredRow, Write, new_ids
 from allframe.events.correlation import with_correlation
 from allframe.events.event import Event, RecordedEvent, event_payload
 from allframe.events.memory import MemoryBackend
@@ -25,7 +27,6 @@ __all__ = ["EventStore", "make_rows", "to_recorded"]
 PAGE = 1000
 
 _METADATA = Payload(dict[str, Any])
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class EventStore:
@@ -95,7 +96,9 @@ class EventStore:
             PayloadError: an event cannot be stored, there are none, or the name is not one of yours to append to.
             StoreUnavailable: it could not be written, or, with ``in_doubt``, may have been.
         """
-        (version,) = await self.append_many([(stream, events, expected_version)], metadata=metadata)
+        backend = self.opened()
+        write = _write(stream, events, expected_version, time.time_ns() // 1000, with_correlation(metadata))
+        (version,) = await backend.commit(Commit((write,)))
         return version
 
     async def append_many(
@@ -218,33 +221,43 @@ def make_rows(
         PayloadError: if one cannot be stored and read back equal.
     """
     about = None if not metadata else _METADATA.store(dict(metadata), "The metadata of an event")[0]
-    return tuple(_row(event, recorded_at, about) for event in events)
+    return tuple(map(_row, events, new_ids(len(events)), repeat(recorded_at), repeat(about)))
 
 
 def to_recorded(row: StoredRow) -> RecordedEvent:
     """A backend's row as an event; its payload is read when it is first asked for."""
-    return RecordedEvent(
-        id=row.id.hex(),
-        position=row.position,
-        stream=row.stream,
-        revision=row.revision,
-        type=row.type,
-        schema_version=row.schema_version,
-        data=row.data,
-        recorded_at=_EPOCH + timedelta(microseconds=row.recorded_at),
-        metadata={} if row.metadata is None else from_json(row.metadata),
-    )
+    position, stream, revision, row_id, name, version, data, recorded_at, metadata = row
+    # Past the __init__ of a frozen dataclass, which makes a call for each field: this is done for every event read.
+    recorded = object.__new__(RecordedEvent)
+    fields = {
+        "id": row_id.hex(),
+        "position": position,
+        "stream": stream,
+        "revision": revision,
+        "type": name,
+        "schema_version": version,
+        "data": data,
+        "recorded_at": _time(recorded_at),
+        "metadata": {} if metadata is None else from_json(metadata),
+    }
+    object.__setattr__(recorded, "__dict__", fields)
+    return recorded
 
 
-def _row(event: Event, recorded_at: int, metadata: bytes | None) -> Row:
+#: What is appended together has the same time.
+_time = lru_cache(maxsize=64)(from_microseconds)
+
+
+def _row(event: Event, row_id: bytes, recorded_at: int, metadata: bytes | None) -> Row:
     given: object = event
     if not isinstance(given, Event):
         raise PayloadError(
             f"{shown(given)} is not an Event. Append instances of classes that derive from allframe.Event."
         )
     cls = type(event)
-    data, _ = event_payload(cls).store(event, f"The event {cls.event_name!r}")
-    return Row(new_id(), cls.event_name, cls.event_version, data, recorded_at, metadata)
+    name = cls.event_name
+    data, _ = event_payload(cls).store(event, f"The event {name!r}")
+    return Row(row_id, name, cls.event_version, data, recorded_at, metadata)
 
 
 def _write(
