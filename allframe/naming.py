@@ -46,6 +46,9 @@ class Names(Generic[C]):
         Raises:
             DefinitionError: if two different classes have it.
         """
+        known = self._classes.get((name, version), ())
+        if len(known) == 1:
+            return known[0]()
         found = self._living(name, version)
         if len(found) > 1:
             # A class is a reference cycle: one that went out of use lives until the collector comes by. We hold it too.

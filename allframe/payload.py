@@ -78,12 +78,12 @@ class Payload:
         try:
             # By field names and with round_trip: aliases may differ for reading and writing, computed fields are made
             # anew, and JSON within JSON stays text.
-            data = self._adapter.dump_json(value, warnings="error", by_alias=False, round_trip=True)
+            data = self._adapter.serializer.to_json(value, warnings="error", by_alias=False, round_trip=True)
             if self.hides:
                 data = to_json(reveal(value, from_json(data), _PLAIN))
             check_size(data, what)
             _check_depth(data, what)
-            loaded = self._read(data)
+            loaded = self._adapter.validator.validate_json(data, strict=True, by_alias=False, by_name=True)
             # is_instance, for True == 1 == 1.0.
             same = (loaded == value and self.is_instance(value)) or _comparable(loaded) == _comparable(value)
         except PayloadError:
@@ -106,14 +106,14 @@ class Payload:
             PayloadError: if it does not hold one of this type.
         """
         try:
-            return self._read(data)
+            return self._adapter.validator.validate_json(data, strict=True, by_alias=False, by_name=True)
         except Exception as error:  # noqa: BLE001 - as above
             raise PayloadError(f"{what} cannot be read as {self.name}: {self._reason(error)}.") from self._cause(error)
 
     def is_instance(self, value: Any) -> bool:
         """Whether ``value`` is of the annotated type, without converting anything."""
         try:
-            self._adapter.validate_python(value, strict=True, by_alias=False, by_name=True)
+            self._adapter.validator.validate_python(value, strict=True, by_alias=False, by_name=True)
         except Exception:  # noqa: BLE001 - a validator of the user's says no in its own way
             return False
         return True
@@ -128,9 +128,6 @@ class Payload:
             return self._adapter.json_schema(by_alias=by_alias, mode="serialization")
         except Exception as error:
             raise PayloadError(f"{self.name} has no JSON schema: {_reason(error)}.") from error
-
-    def _read(self, data: bytes) -> Any:
-        return self._adapter.validate_json(data, strict=True, by_alias=False, by_name=True)
 
     def _mismatch(self, value: Any, what: str) -> str:
         return f"{what} cannot be stored: expected {self.name}, found {self._describe(value)}"

@@ -8,7 +8,7 @@ from tests.sources import ROOT
 
 #: Tests that do not run on every event loop: why.
 OPT_OUTS: dict[str, str] = {
-    "tests/events/test_sqlite_reading.py::test_a_read_that_waits_while_the_store_is_closed_says_so": (
+    "tests/events/test_sqlite_reading.py::test_a_read_that_waits_while_the_store_is_closed_is_answered": (
         "in real time, on asyncio and trio: a virtual clock would wait for the reader"
     ),
     "tests/saga/test_races.py::test_a_native_cancel_of_a_sagas_task_makes_the_orchestrator_leave_and_tells_who_waits": (

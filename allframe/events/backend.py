@@ -21,7 +21,7 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 from allframe.events.changes import Changes
 from allframe.events.tables import StoredTables, Tables
@@ -39,11 +39,11 @@ __all__ = [
     "Versions",
     "Write",
     "new_id",
+    "new_ids",
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):  # as the next one: there are many, and a tuple is made in a third of the time
     """One event, ready to be written."""
 
     #: 16 bytes, unique for ever (`new_id`).
@@ -58,8 +58,7 @@ class Row:
     metadata: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class StoredRow:
+class StoredRow(NamedTuple):
     """One event as it stands in the store."""
 
     position: int
@@ -311,8 +310,20 @@ class EventStoreBackend(Protocol):
 
 def new_id() -> bytes:
     """A UUID of version 7 (RFC 9562): 48 bits of milliseconds, then 74 random bits. Unique; order is no promise."""
-    random = int.from_bytes(os.urandom(10))
-    milliseconds = time.time_ns() // 1_000_000
-    high = (milliseconds << 16) | 0x7000 | (random >> 68)
-    low = (0b10 << 62) | (random & ((1 << 62) - 1))
-    return ((high << 64) | low).to_bytes(16)
+    (only,) = new_ids(1)
+    return only
+
+
+def new_ids(count: int) -> list[bytes]:
+    """As many ids of one moment as `new_id` gives one by one, for less."""
+    start = ((time.time_ns() // 1_000_000) << 80) | _VERSION_7
+    random = os.urandom(10 * count)
+    return [
+        (start | (int.from_bytes(random[place : place + 10]) & _RANDOM)).to_bytes(16)
+        for place in range(0, 10 * count, 10)
+    ]
+
+
+#: Of the last 80 bits of an id: those that are random, and those that tell its version and variant.
+_RANDOM = (1 << 80) - 1 - (0xF << 76) - (0b11 << 62)
+_VERSION_7 = (7 << 76) | (0b10 << 62)

@@ -112,23 +112,13 @@ class Batch:
         return tuple(versions)
 
     def _add(self, write: Write, version: int) -> None:
-        ids = self._new[write.stream]
-        for revision, row in enumerate(write.rows, start=version + 1):
-            self._position += 1
-            ids.append(row.id)
-            self.rows.append(
-                (
-                    self._position,
-                    write.stream,
-                    revision,
-                    row.id,
-                    row.type,
-                    row.schema_version,
-                    row.data,
-                    row.recorded_at,
-                    row.metadata,
-                )
-            )
+        place, stream = self._position, write.stream
+        self._new[stream] += [row.id for row in write.rows]
+        self.rows += [
+            (place + number, stream, version + number, row_id, name, schema_version, data, recorded_at, metadata)
+            for number, (row_id, name, schema_version, data, recorded_at, metadata) in enumerate(write.rows, start=1)
+        ]
+        self._position += len(write.rows)
 
     def _version(self, stream: str) -> int:
         base = self._base.get(stream)

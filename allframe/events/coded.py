@@ -112,7 +112,7 @@ class CodedBackend:
         return Commit(tuple(map(self._write, commit.writes)), head)
 
     def _write(self, write: Write) -> Write:
-        rows = [replace(row, data=self._chain.seal(row.data, _context(write.stream, row))) for row in write.rows]
+        rows = [row._replace(data=self._chain.seal(row.data, _context(write.stream, row))) for row in write.rows]
         return replace(write, rows=tuple(rows))
 
     # --- out
@@ -159,7 +159,7 @@ class CodedBackend:
 
     def _row(self, row: StoredRow) -> StoredRow:
         try:
-            return replace(row, data=self._chain.open(row.data, _context(row.stream, row)))
+            return row._replace(data=self._chain.open(row.data, _context(row.stream, row)))
         except (ValueError, LookupError) as error:
             raise _unreadable(_named(row), error) from error
 

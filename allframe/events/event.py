@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cached_property
 from typing import Any, ClassVar, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict
@@ -133,7 +132,7 @@ class RecordedEvent:
         """The category of its stream: what stands before the first ``-`` of the name."""
         return category_of(self.stream)
 
-    @cached_property
+    @property
     def event(self) -> Event:
         """The event itself, read when first asked for, as the class that it has today.
 
@@ -141,7 +140,12 @@ class RecordedEvent:
             StoreFormatError: if this program has no class for its type and version, an upcaster fails, or the class
                 cannot read it.
         """
-        return decode(self.type, self.schema_version, self.data, self._versions, self._where)
+        # A cached_property takes a lock in Python 3.11, which costs as much as reading the payload.
+        known = self.__dict__
+        event: Event | None = known.get("_event")
+        if event is None:
+            event = known["_event"] = decode(self.type, self.schema_version, self.data, self._versions, self._where)
+        return event
 
     def _where(self) -> str:
         return f"position {self.position}, revision {self.revision} of stream {self.stream!r}"

@@ -3,7 +3,7 @@
 ::
 
     tasks ── commit ──> Writer, a thread ──> SqliteWriter ──> the file's log (-wal) ──> the file
-    tasks ── read ────> a worker thread ───> SqliteReader ──> what is committed
+    tasks ── read ────> Worker, a thread ──> SqliteReader ──> what is committed
                                              LockFile (.lock): who owns it
 
 Writing and reading are two connections: a reader never waits for a commit, and never sees one that is not durable.
@@ -47,7 +47,7 @@ from allframe.events.sqlite_tables import SqliteTables, stored_in
 from allframe.events.sqlite_write import Saving, SqliteWriter
 from allframe.events.tables import StoredTables, Tables
 from allframe.events.url import Durability
-from allframe.events.writer import Writer
+from allframe.events.writer import Worker, Writer
 
 __all__ = ["SqliteBackend"]
 
@@ -88,7 +88,7 @@ class SqliteBackend:
         self._thread: Writer[Commit, Versions] | None = None
         self._writer: SqliteWriter | None = None
         self._reader: SqliteReader | None = None
-        self._reading: CapacityLimiter | None = None
+        self._reading: Worker | None = None
         self._closing: anyio.Event | None = None
         self._is_forked = False
         _backends.add(self)
@@ -113,9 +113,13 @@ class SqliteBackend:
         except BaseException:
             opening.abandon()
             raise
-        self._reading, self._closing = CapacityLimiter(1), None
+        self._closing = None
+        name = f"allframe {os.path.basename(self._file.path)}"
+        # A thread of its own: user code that fills the shared ones must not keep the store from being read.
+        self._reading = Worker(f"{name} reading")
+        self._reading.start()
         if self._writer is not None:
-            self._thread = Writer(f"allframe {os.path.basename(self._file.path)}", self._write)
+            self._thread = Writer(name, self._write)
             self._thread.start()
 
     async def close(self) -> None:
@@ -126,13 +130,16 @@ class SqliteBackend:
                 await self._closing.wait()
                 return
             self._closing = closing = anyio.Event()
+            workers = [worker for worker in (self._thread, self._reading) if worker is not None]
             if self.changes is not None:
                 self.changes.wake_all()
             try:
                 with waiting_for_thread:
-                    await to_thread.run_sync(self._let_go, limiter=self._reading)
+                    await to_thread.run_sync(self._let_go, limiter=CapacityLimiter(1))
             finally:
                 closing.set()
+                for worker in workers:
+                    worker.leave()
 
     def _look(self, where: str) -> None:
         """Open it for reading only. ``where`` is of no use: there may be any number of readers."""
@@ -165,8 +172,9 @@ class SqliteBackend:
         self._reader = SqliteReader(self._file)
 
     def _let_go(self) -> None:
-        if self._thread is not None:
-            self._thread.stop()
+        for worker in (self._thread, self._reading):
+            if worker is not None:
+                worker.stop()
         # The reader first: the last one to close moves the log into the file and removes it, and a reader cannot.
         if self._reader is not None:
             self._reader.close()
@@ -174,7 +182,7 @@ class SqliteBackend:
             self._writer.close()
         self._lock.linger()
         self._holds.when_free(self._lock.release)
-        self._thread, self._writer, self._reader = None, None, None
+        self._thread, self._reading, self._writer, self._reader = None, None, None, None
 
     # --- writing
 
@@ -257,9 +265,8 @@ class SqliteBackend:
 
     async def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         reader = self._check_open()
-        # Threads of its own: user code that fills the shared ones must not keep the store from being read.
-        with waiting_for_thread:
-            return await to_thread.run_sync(reader.read, query, limiter=self._reading)
+        assert self._reading is not None
+        return await self._reading.call(lambda: reader.read(query))
 
     def _check_open(self) -> SqliteReader:
         self._check_forked()
@@ -275,10 +282,9 @@ class SqliteBackend:
 
     async def list_tables(self) -> list[StoredTables]:
         self._check_open()
-        with waiting_for_thread:
-            return await to_thread.run_sync(
-                stored_in, self._tables_folder, self._file.busy_timeout, limiter=self._reading
-            )
+        assert self._reading is not None
+        folder, timeout = self._tables_folder, self._file.busy_timeout
+        return await self._reading.call(lambda: stored_in(folder, timeout))
 
     @property
     def _tables_folder(self) -> str:

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Any, TypeVar
 
-from allframe.errors import StoreUnavailable
 from allframe.events.backend import BackendStats, Head, HeadQuery, StoredRow, StoredSnapshot
 from allframe.events.category import separator
 from allframe.events.sqlite_file import StoreFile
@@ -68,7 +67,6 @@ class SqliteReader:
     def __init__(self, file: StoreFile) -> None:
         self.file = file
         self._connection: sqlite3.Connection | None = None
-        self._is_closed = False
 
     @property
     def connection(self) -> sqlite3.Connection | None:
@@ -80,15 +78,12 @@ class SqliteReader:
         Raises:
             StoreError: if the file cannot be read.
         """
-        if self._is_closed:  # while this read waited for its turn
-            raise StoreUnavailable(f"{self.file.path} was closed.")
         try:
             return self._read(query)
         except sqlite3.Error as error:
             raise self.file.explain(error, "read") from error
 
     def close(self) -> None:
-        self._is_closed = True
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -205,7 +200,7 @@ def stats(connection: sqlite3.Connection) -> BackendStats:
 
 
 def _rows(statement: str, *values: object) -> Callable[[sqlite3.Connection], list[StoredRow]]:
-    return lambda connection: [StoredRow(*row) for row in connection.execute(statement, values).fetchall()]
+    return lambda connection: list(map(StoredRow._make, connection.execute(statement, values)))
 
 
 def _heads(connection: sqlite3.Connection, rest: str, values: list[object]) -> list[Head]:

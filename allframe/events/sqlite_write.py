@@ -6,7 +6,7 @@ dies at once, and gone when it lives on; and an fsync that failed once tells not
 commit stays in doubt until the same rows were written again.
 
 Python takes its global lock back after every step of a statement, and beside a busy event loop each time can take
-5 ms. So a batch is few steps: one to look up the versions of all its streams, one for dozens of rows.
+5 ms. So a batch is few steps: one to look up all that must be known of its streams, one for dozens of rows.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["Saving", "SqliteWriter"]
 _ROW = "(?, ?, ?, ?, ?, ?, CAST(? AS TEXT), ?, CAST(? AS TEXT))"
 _HEAD = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 #: Rows a statement, largest first: a few sizes, so that their statements stay prepared.
-_SIZES = (64, 8, 1)
+_SIZES = (64, 16, 4, 1)
 _INSERT_ROWS = {size: f"INSERT INTO events VALUES {', '.join([_ROW] * size)}" for size in _SIZES}  # noqa: S608 - our own words
 _REPLACE_HEADS = {size: f"REPLACE INTO heads VALUES {', '.join([_HEAD] * size)}" for size in _SIZES}  # noqa: S608
 
@@ -39,9 +39,17 @@ _SAVE_SNAPSHOT = """
     WHERE (excluded.revision, excluded.schema_version) >= (snapshots.revision, snapshots.schema_version)"""
 
 _POSITION_AND_EPOCH = "SELECT (SELECT seq FROM sqlite_sequence WHERE name = 'events'), epoch FROM owner"
-_VERSIONS = """
-    SELECT json_group_array(json_array(key, (SELECT max(revision) FROM events WHERE stream = value)))
-    FROM json_each(?)"""
+#: What must be known before a batch is written: the last position, the epoch, and the versions of its streams; of a
+#: single one, as a saga or an aggregate writes it, without the detour by JSON.
+_BEFORE = """
+    SELECT (SELECT seq FROM sqlite_sequence WHERE name = 'events'), epoch, (
+        SELECT json_group_array(json_array(key, (SELECT max(revision) FROM events WHERE stream = value)))
+        FROM json_each(?))
+    FROM owner"""
+_BEFORE_ONE = """
+    SELECT (SELECT seq FROM sqlite_sequence WHERE name = 'events'), epoch, (
+        SELECT max(revision) FROM events WHERE stream = ?)
+    FROM owner"""
 _HEAD_FIELDS: Callable[[Head], tuple[object, ...]] = attrgetter(*(field.name for field in fields(Head)))
 _SNAPSHOT_FIELDS: Callable[[StoredSnapshot], tuple[object, ...]] = attrgetter(
     *(field.name for field in fields(StoredSnapshot))
@@ -112,11 +120,11 @@ class SqliteWriter:
         return answers
 
     def _write(self, connection: sqlite3.Connection, commits: list[Commit]) -> list[Versions | BaseException]:
-        position, epoch = connection.execute(_POSITION_AND_EPOCH).fetchone()
-        self._check_epoch(epoch)
         streams = dict.fromkeys(write.stream for commit in commits for write in commit.writes)
         streams |= dict.fromkeys(saved.stream for commit in commits if (saved := _snapshot_of(commit)))
-        batch = Batch(_Stored(connection, list(streams)), position or 0, self._doubtful)
+        position, epoch, versions = _before(connection, list(streams))
+        self._check_epoch(epoch)
+        batch = Batch(_Stored(connection, versions), position, self._doubtful)
         answers: list[Versions | BaseException] = []
         for commit in commits:
             try:
@@ -269,10 +277,9 @@ class SqliteWriter:
 class _Stored:
     """The streams of a batch, as they are in the file (`allframe.events.batch.Stored`)."""
 
-    def __init__(self, connection: sqlite3.Connection, streams: list[str]) -> None:
+    def __init__(self, connection: sqlite3.Connection, versions: dict[str, int]) -> None:
         self._connection = connection
-        (found,) = connection.execute(_VERSIONS, (json.dumps(streams),)).fetchone()
-        self._versions = {streams[index]: version or 0 for index, version in json.loads(found)}
+        self._versions = versions
 
     def version(self, stream: str) -> int:
         return self._versions[stream]
@@ -288,6 +295,14 @@ class _Stored:
     def position_of(self, stream: str, revision: int) -> int:
         (position,) = self._connection.execute(_POSITION_OF, (stream, revision)).fetchone()
         return int(position)
+
+
+def _before(connection: sqlite3.Connection, streams: list[str]) -> tuple[int, int, dict[str, int]]:
+    if len(streams) == 1:
+        position, epoch, version = connection.execute(_BEFORE_ONE, streams).fetchone()
+        return position or 0, epoch, {streams[0]: version or 0}
+    position, epoch, found = connection.execute(_BEFORE, (json.dumps(streams),)).fetchone()
+    return position or 0, epoch, {streams[index]: version or 0 for index, version in json.loads(found)}
 
 
 def _insert(

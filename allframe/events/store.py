@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from itertools import repeat
 from typing import Any, Literal, TypeVar
 
 from anyio import CancelScope
 from pydantic import BaseModel
 from pydantic_core import from_json
 
+from allframe.clock import from_microseconds
 from allframe.errors import PayloadError, StoreUnavailable
-from allframe.events.backend import BackendStats, Commit, EventStoreBackend, Row, StoredRow, Write, new_id
+from allframe.events.backend import BackendStats, Commit, EventStoreBackend, Row, StoredRow, Write, new_ids
 from allframe.events.category import check_category
 from allframe.events.coded import Codecs, CodedBackend, check_newest, check_plain, refuse_reserved
 from allframe.events.correlation import with_correlation
@@ -34,7 +36,6 @@ PAGE = 1000
 M = TypeVar("M", bound=BaseModel)
 
 _METADATA = Payload(dict[str, Any])
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class EventStore:
@@ -129,7 +130,9 @@ class EventStore:
             PayloadError: an event cannot be stored, there are none, or the name is not one of yours to append to.
             StoreUnavailable: it could not be written, or, with ``in_doubt``, may have been.
         """
-        (version,) = await self.append_many([(stream, events, expected_version)], metadata=metadata)
+        backend = self.opened()
+        write = _write(stream, events, expected_version, time.time_ns() // 1000, with_correlation(metadata))
+        (version,) = await backend.commit(Commit((write,)))
         return version
 
     async def append_many(
@@ -310,7 +313,7 @@ def make_rows(
         PayloadError: if one cannot be stored and read back equal.
     """
     about = metadata_json(metadata)
-    return tuple(_row(event, recorded_at, about) for event in events)
+    return tuple(map(_row, events, new_ids(len(events)), repeat(recorded_at), repeat(about)))
 
 
 def metadata_json(metadata: Mapping[str, Any] | None) -> bytes | None:
@@ -329,30 +332,40 @@ def to_recorded(row: StoredRow, versions: VersionRegistry | None = None) -> Reco
         StoreFormatError: if it is encoded, and was read without the codec.
     """
     check_plain(row)
-    return RecordedEvent(
-        row.id.hex(),
-        row.position,
-        row.stream,
-        row.revision,
-        row.type,
-        row.schema_version,
-        row.data,
-        _EPOCH + timedelta(microseconds=row.recorded_at),
-        {} if row.metadata is None else from_json(row.metadata),
-        versions,
-    )
+    position, stream, revision, row_id, name, version, data, recorded_at, metadata = row
+    # Past the __init__ of a frozen dataclass, which makes a call for each field: this is done for every event read.
+    recorded = object.__new__(RecordedEvent)
+    fields = {
+        "id": row_id.hex(),
+        "position": position,
+        "stream": stream,
+        "revision": revision,
+        "type": name,
+        "schema_version": version,
+        "data": data,
+        "recorded_at": _time(recorded_at),
+        "metadata": {} if metadata is None else from_json(metadata),
+        "_versions": versions,
+    }
+    object.__setattr__(recorded, "__dict__", fields)
+    return recorded
 
 
-def _row(event: Event, recorded_at: int, metadata: bytes | None) -> Row:
+#: What is appended together has the same time.
+_time = lru_cache(maxsize=64)(from_microseconds)
+
+
+def _row(event: Event, row_id: bytes, recorded_at: int, metadata: bytes | None) -> Row:
     given: object = event
     if not isinstance(given, Event):
         raise PayloadError(
             f"{shown(given)} is not an Event. Append instances of classes that derive from allframe.Event."
         )
     cls = type(event)
-    data, _ = event_payload(cls).store(event, f"The event {cls.event_name!r}")
-    refuse_reserved(data, f"The event {cls.event_name!r}")
-    return Row(new_id(), cls.event_name, cls.event_version, data, recorded_at, metadata)
+    name = cls.event_name
+    data, _ = event_payload(cls).store(event, f"The event {name!r}")
+    refuse_reserved(data, f"The event {name!r}")
+    return Row(row_id, name, cls.event_version, data, recorded_at, metadata)
 
 
 def _write(

@@ -1,6 +1,6 @@
-"""`Writer`: one thread that does the writing of many tasks, together.
+"""`Worker`: a thread that does one thing after another for many tasks. `Writer`: one that writes for them, together.
 
-Tasks hand items in and wait. The thread takes all that wait, writes them in one go, and wakes their tasks with one call
+Tasks hand items in and wait. The writer takes all that wait, writes them in one go, and wakes their tasks with one call
 to each event loop. While it writes, the next ones gather: under load the price of a write is shared by all of them.
 """
 
@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
 import anyio
 
 from allframe.clock import waiting_for_thread
-from allframe.loops import running_loop, soon
+from allframe.loops import Bells, Signal, running_loop
 
-__all__ = ["Writer"]
+__all__ = ["Worker", "Writer"]
 
 #: The most items that are written in one go.
 LARGEST_BATCH = 512
@@ -35,7 +35,7 @@ class _Ticket:
         self.item = item
         self.call = call
         self.loop = running_loop()
-        self.done = anyio.Event()
+        self.done = Signal(self.loop)
         self.result: Any = None
         self.error: BaseException | None = None
 
@@ -45,12 +45,12 @@ class _Ticket:
         return self.result
 
 
-class Writer(Generic[I, R]):
-    """``write`` is given items, oldest first, and answers each with its result or the exception it is to raise."""
+class Worker:
+    """Makes calls on a thread of its own, in the order in which they are handed in."""
 
-    def __init__(self, name: str, write: Callable[[list[I]], Sequence[R | BaseException]]) -> None:
-        self._write = write
+    def __init__(self, name: str) -> None:
         self._queue: SimpleQueue[_Ticket | None] = SimpleQueue()
+        self._bells = Bells()
         # A daemon: a program that ends without closing must end. What it was acknowledged is on disk.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -58,26 +58,60 @@ class Writer(Generic[I, R]):
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread after what was handed in is written. Blocks; nothing may be handed in afterwards."""
+        """End the thread after what was handed in is done. Blocks; nothing may be handed in afterwards."""
         self._queue.put(None)
         self._thread.join()
 
-    async def write(self, item: I) -> R:
-        """Have ``item`` written. It is handed in before the first await: a cancelled wait does not take it back."""
-        ticket = _Ticket(item, None)
-        self._queue.put(ticket)
-        with waiting_for_thread:
-            await ticket.done.wait()
-        result: R = ticket.outcome()
-        return result
+    def leave(self) -> None:
+        """After `stop`, on an event loop: give back what the loops were woken by."""
+        self._bells.take_down()
 
     async def call(self, function: Callable[[], T]) -> T:
         """What ``function`` returns on the thread, alone, after what was handed in before it. The wait is shielded."""
-        ticket = _Ticket(None, function)
-        self._queue.put(ticket)
+        ticket = self._hand_in(_Ticket(None, function))
         with waiting_for_thread, anyio.CancelScope(shield=True):
             await ticket.done.wait()
         result: T = ticket.outcome()
+        return result
+
+    def _hand_in(self, ticket: _Ticket) -> _Ticket:
+        self._bells.hang(ticket.loop)
+        self._queue.put(ticket)
+        return ticket
+
+    def _run(self) -> None:
+        while (ticket := self._queue.get()) is not None:
+            self._make(ticket)
+
+    def _make(self, ticket: _Ticket) -> None:
+        assert ticket.call is not None
+        try:
+            ticket.result = ticket.call()
+        except BaseException as error:  # noqa: BLE001 - it is the task's that waits
+            ticket.error = error
+        self._wake([ticket])
+
+    def _wake(self, tickets: list[_Ticket]) -> None:
+        loops: dict[Any, list[_Ticket]] = {}
+        for ticket in tickets:
+            loops.setdefault(ticket.loop, []).append(ticket)
+        for loop, waiting in loops.items():
+            self._bells.soon(loop, _settle, waiting)
+
+
+class Writer(Worker, Generic[I, R]):
+    """``write`` is given items, oldest first, and answers each with its result or the exception it is to raise."""
+
+    def __init__(self, name: str, write: Callable[[list[I]], Sequence[R | BaseException]]) -> None:
+        super().__init__(name)
+        self._write = write
+
+    async def write(self, item: I) -> R:
+        """Have ``item`` written. It is handed in before the first await: a cancelled wait does not take it back."""
+        ticket = self._hand_in(_Ticket(item, None))
+        with waiting_for_thread:
+            await ticket.done.wait()
+        result: R = ticket.outcome()
         return result
 
     def _run(self) -> None:
@@ -89,12 +123,11 @@ class Writer(Generic[I, R]):
             if first is None:
                 return
             if first.call is not None:
-                _make(first)
-                _wake([first])
+                self._make(first)
                 continue
             tickets, following, is_last = self._gather(first)
             self._write_all(tickets)
-            _wake(tickets)
+            self._wake(tickets)
             tickets.clear()
             if is_last:
                 return
@@ -102,11 +135,8 @@ class Writer(Generic[I, R]):
     def _gather(self, first: _Ticket) -> tuple[list[_Ticket], _Ticket | None, bool]:
         """All the items that wait; the call that comes after them, if there is one; whether the end does."""
         tickets = [first]
-        while len(tickets) < LARGEST_BATCH:
-            try:
-                ticket = self._queue.get_nowait()
-            except Empty:
-                break
+        while len(tickets) < LARGEST_BATCH and not self._queue.empty():  # nobody else takes from it
+            ticket = self._queue.get_nowait()
             if ticket is None:
                 return tickets, None, True
             if ticket.call is not None:
@@ -127,22 +157,6 @@ class Writer(Generic[I, R]):
                 ticket.error = error
 
 
-def _make(ticket: _Ticket) -> None:
-    assert ticket.call is not None
-    try:
-        ticket.result = ticket.call()
-    except BaseException as error:  # noqa: BLE001 - it is the task's that waits
-        ticket.error = error
-
-
-def _wake(tickets: list[_Ticket]) -> None:
-    loops: dict[Any, list[_Ticket]] = {}
-    for ticket in tickets:
-        loops.setdefault(ticket.loop, []).append(ticket)
-    for loop, waiting in loops.items():
-        soon(loop, _settle, waiting)
-
-
 def _settle(tickets: list[_Ticket]) -> None:
     for ticket in tickets:
-        ticket.done.set()
+        ticket.done.give()

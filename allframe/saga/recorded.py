@@ -76,7 +76,7 @@ class SagaRecord(RecordedEvent):
         """The step whose compensation began with it, if any."""
         return getattr(self.record, "compensates", None)
 
-    @cached_property
+    @property
     def event(self) -> Event:
         """There is none: what a saga records of itself is a `record`.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -131,25 +132,29 @@ async def test_readers_in_other_processes_never_meet_a_lock(tmp_path: Path, back
 @pytest.mark.parametrize(
     "anyio_backend", ["asyncio", "trio"]
 )  # in real time: a virtual clock would wait for the reader
-async def test_a_read_that_waits_while_the_store_is_closed_says_so(backend: SqliteBackend) -> None:
-    refused: list[str] = []
+async def test_a_read_that_waits_while_the_store_is_closed_is_answered(
+    backend: SqliteBackend,
+) -> None:
+    await backend.commit(Commit((write("a", expected=0),)))
+    go_on = threading.Event()
+    found: list[str] = []
 
     async def read() -> None:
-        try:
-            await backend.read_all()
-        except StoreUnavailable as error:
-            refused.append(str(error))
+        found.extend(row.stream for row in await backend.read_all())
 
+    assert backend._reading is not None
     async with anyio.create_task_group() as tasks:
-        assert backend._reading is not None
-        await backend._reading.acquire()
-        tasks.start_soon(backend.close)
+        tasks.start_soon(backend._reading.call, go_on.wait)
         await anyio.wait_all_tasks_blocked()
         tasks.start_soon(read)
         await anyio.wait_all_tasks_blocked()
-        backend._reading.release()
+        tasks.start_soon(backend.close)
+        await anyio.wait_all_tasks_blocked()
+        with pytest.raises(StoreUnavailable, match="is not open"):
+            await backend.read_all()
+        go_on.set()
 
-    assert len(refused) == 1
+    assert found == ["a"]
 
 
 async def test_listing_what_is_open_reads_no_more_than_that(backend: SqliteBackend) -> None:
