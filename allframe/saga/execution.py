@@ -136,7 +136,10 @@ class Execution:
     @property
     def turning_back(self) -> bool:
         """Whether it was decided that the saga is undone."""
-        return self.cause is not None or ((self.cancel or self.expired) is not None and not self.committed)
+        return self._turns_back(self.committed)
+
+    def _turns_back(self, committed: bool) -> bool:
+        return self.cause is not None or ((self.cancel or self.expired) is not None and not committed)
 
     @property
     def attention(self) -> bool:
@@ -160,15 +163,16 @@ class Execution:
         return (state.undo_spent if isinstance(record, StepNotCompensated) else state.spent) + 1
 
     def may_retry(self, record: StepFailed | StepUnknown | StepNotCompensated) -> bool:
-        """Whether another attempt may follow the one that ends with ``record``, so far as the count goes."""
+        """Whether another attempt may follow the one that ends with ``record``: one is left, and the saga goes forward."""
         step = self.plan.index[record.step]
         node = self.plan.nodes[step]
         if isinstance(record, StepNotCompensated):
             return self.tries(record) < node.compensation_attempts
         if isinstance(record, StepUnknown) and not node.repeatable:
             return False
-        uncertain_pivot = step == self.plan.pivot and isinstance(record, StepUnknown)
-        return self.tries(record) < node.attempts and (uncertain_pivot or not self.turning_back)
+        # How the pivot ends decides whether the saga goes forward at all: its answer may end the doubt that held it there.
+        committed = self._doubt(step, record) is not None if step == self.plan.pivot else self.committed
+        return self.tries(record) < node.attempts and not self._turns_back(committed)
 
     def expires_with(self, record: Record, at: int) -> bool:
         """Whether ``record`` takes the saga over after its timeout had passed, which nobody has recorded yet."""
@@ -340,8 +344,7 @@ class Execution:
 
     def _step_failed(self, step: int, record: StepFailed) -> None:
         state = self.steps[step]
-        if self.plan.nodes[step].idempotent and record.begun:
-            state.unknown = None  # the far side answered for all attempts
+        state.unknown = self._doubt(step, record)
         phase = Phase.UNKNOWN if state.unknown else Phase.NO_EFFECT
         kind = CauseKind.REFUSED if record.refused else CauseKind.FAILED
         self._attempt_ended(
@@ -349,10 +352,18 @@ class Execution:
         )
 
     def _step_unknown(self, step: int, record: StepUnknown) -> None:
-        self.steps[step].unknown = self.steps[step].unknown or record.reason
+        self.steps[step].unknown = self._doubt(step, record)
         timed_out = record.reason is UnknownReason.DEADLINE
         kind = CauseKind.TIMED_OUT if timed_out else CauseKind.UNKNOWN
         self._attempt_ended(step, Phase.UNKNOWN, record, Cause(step, kind, record.error, record.timeout))
+
+    def _doubt(self, step: int, record: StepFailed | StepUnknown) -> UnknownReason | None:
+        """Why nobody can say whether ``step`` took effect, once ``record`` is known."""
+        unknown = self.steps[step].unknown
+        if isinstance(record, StepUnknown):
+            return unknown or record.reason
+        answered = self.plan.nodes[step].idempotent and record.begun  # the far side answers for all attempts
+        return None if answered else unknown
 
     def _attempt_ended(self, step: int, phase: Phase, record: StepFailed | StepUnknown, cause: Cause) -> None:
         self.recoveries = 0

@@ -19,6 +19,7 @@ from allframe.saga.graph import Node, Plan
 from allframe.saga.records import (
     BlockedKind,
     CancelRequested,
+    DeadlinePassed,
     Record,
     RetryRequested,
     RollbackBegun,
@@ -323,6 +324,32 @@ def test_a_pivot_in_doubt_is_retried_all_the_same() -> None:
 
     assert paper.execution.may_retry(unknown("a"))
     assert not paper.execution.may_retry(failed("a"))
+
+
+@pytest.mark.parametrize("wish", [CANCEL, DeadlinePassed(timeout=60.0)], ids=["cancelled", "timed out"])
+def test_a_pivot_that_answers_is_not_retried_where_its_doubt_was_all_that_kept_the_saga_from_going_back(
+    wish: Record,
+) -> None:
+    promises = {"attempts": 5, "pivot": True, "compensated": False, "idempotent": True}
+    paper = Paper(line("a", a=promises)).ended(wish, unknown("a", next_at=5))
+    assert paper.running == ["a"]
+
+    assert not paper.execution.may_retry(failed("a", 2))
+    assert paper.execution.may_retry(failed("a", 2, begun=False)), "the far side said nothing"
+    assert paper.execution.may_retry(unknown("a", 2))
+
+    paper.ended(failed("a", 2))
+    assert paper.last == [failed("a", 2), RollbackBegun(), SagaCompensated()]
+    assert paper.phase("a") is Phase.NO_EFFECT
+    assert paper.execution.suppressed == [BOOM]
+
+
+@pytest.mark.parametrize("wish", [CANCEL, DeadlinePassed(timeout=60.0)], ids=["cancelled", "timed out"])
+def test_a_pivot_whose_doubt_no_answer_ends_is_retried(wish: Record) -> None:
+    promises = {"attempts": 5, "pivot": True, "compensated": False}
+    paper = Paper(line("a", a=promises)).ended(wish, unknown("a", next_at=5))
+
+    assert paper.execution.may_retry(failed("a", 2))
 
 
 def test_compensations_count_their_own_attempts() -> None:
@@ -1186,6 +1213,9 @@ class Story:
             return
         self.paper.ended(record)
         self.open += self.paper.moves
+        if getattr(record, "next_at", None) is not None:
+            last: Any = self.paper.last[-1]
+            assert getattr(record, "step") in (*last.starts, last.compensates), "a retry was told, and is not to come"  # noqa: B009
 
     def _again(self, record: Any) -> Any:
         if self.paper.execution.may_retry(record) and self.draw(st.booleans()):

@@ -399,8 +399,16 @@ async def _assert_saga(store: EventStore, stream: str, rows: list[StoredRow]) ->
 
 def _assert_order(records: list[Record]) -> None:
     rolling = False
+    #: Retries that were announced while the orchestrator left: whoever takes the saga over begins them.
+    left = set[str]()
     for record in records:
         rolling = rolling or isinstance(record, RollbackBegun)
+        assert not (rolling and left), f"{left} were to be tried again, and the same owner turned back"
+        if getattr(record, "next_at", None) is not None:
+            left.add(getattr(record, "step"))  # noqa: B009 - three kinds of records have both
+        if isinstance(record, SagaRecovered):
+            left.clear()
+        left -= {*(getattr(record, "starts", None) or ()), getattr(record, "compensates", None)}
         assert not (rolling and getattr(record, "starts", None)), f"{record} begins a step in a rollback"
         assert rolling or getattr(record, "compensates", None) is None, f"{record} undoes before the rollback"
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.saga.model.plain import Act, Plot, Script, Step, Stop, Undo
+from tests.saga.model.plain import Act, Kind, Plot, Script, Step, Stop, Undo
 
 __all__ = ["PLAYS"]
 
 _PIVOT: Final = Step(undo=None, pivot=True)
 _SLOW: Final = Act(lasts=9)
 _SILENT: Final = Act("silent")
+#: What a retry admits that tries nothing again that may have taken effect.
+_ANSWERS: Final = frozenset[Kind]({"fail"})
 
 #: In words, what happens.
 PLAYS: Final[dict[str, tuple[Plot, Script]]] = {
@@ -59,6 +61,32 @@ PLAYS: Final[dict[str, tuple[Plot, Script]]] = {
         Plot({"a": _PIVOT, "b": Step(undo=None)}),
         Script({"b": (_SLOW,)}, cancels=(0.613, 0.713, 2.613)),
     ),
+    "its time is over before its pivot is asked for again, which then answers": (
+        Plot(
+            {
+                "a": Step(undo=None, pivot=True, attempts=2, wait=0.05, admits=_ANSWERS, timeout=3.27, idempotent=True),
+                "b": Step(undo=None, wait=0.05),
+            },
+            timeout=2.83,
+        ),
+        Script({"a": (Act(lasts=4), Act("fail", 1.079))}, verbs=("retry",)),
+    ),
+    "somebody cancels it while its pivot runs, which is silent and then answers": (
+        Plot({"a": Step(), "b": Step(undo=None, pivot=True, attempts=3, idempotent=True)}),
+        Script({"b": (_SILENT, Act("fail"))}, cancels=(1.613,)),
+    ),
+    "its time is over while its pivot runs, which is silent, dies and then answers": (
+        Plot({"a": Step(), "b": Step(undo=None, pivot=True, attempts=3, wait=2.11, idempotent=True)}, timeout=1.83),
+        Script({"b": (_SILENT, _SLOW, Act("fail"))}, stops=(Stop(6.779),)),
+    ),
+    "its pivot is silent and then answers as somebody is refused, and its time is over": (
+        Plot({"a": Step(), "b": Step(undo=None, pivot=True, attempts=3, wait=2.11, idempotent=True)}, timeout=4.83),
+        Script({"b": (_SILENT, Act("fail", 2.1))}, cancels=(3.613,)),
+    ),
+    "somebody cancels it, its time is over, and its pivot never answers": (
+        Plot({"a": Step(), "b": Step(undo=None, pivot=True, attempts=2, wait=2.11)}, timeout=4.83),
+        Script({"b": (_SILENT, Act("fail"), Act("fail"), Act("fail"))}, cancels=(1.613,), verbs=("retry", "retry")),
+    ),
     "it must not be repeated": (Plot({"a": Step(attempts=3, repeatable=False)}), Script({"a": (_SILENT,)})),
     "it may be repeated after an answer": (
         Plot({"a": Step(attempts=3, repeatable=False)}),
@@ -83,6 +111,10 @@ PLAYS: Final[dict[str, tuple[Plot, Script]]] = {
     "what comes after the pivot fails": (
         Plot({"a": _PIVOT, "b": Step(undo=None)}),
         Script({"b": (Act("fail"), Act("fail"))}, verbs=("retry", "retry")),
+    ),
+    "its time is over, and what comes after the pivot fails once": (
+        Plot({"a": _PIVOT, "b": Step(undo=None, attempts=2)}, timeout=2.83),
+        Script({"b": (Act("fail", 3.1),)}),
     ),
     "an output is lost that a later step takes": (
         Plot({"a": _PIVOT, "b": Step(undo=None, takes="a")}),
