@@ -190,7 +190,7 @@ async def test_every_column_of_the_file_is_documented(tmp_path: Path) -> None:
 
 
 def test_every_page_is_in_the_index() -> None:
-    listed = set(re.findall(r"^(\w+)$", _page("index.md"), flags=re.MULTILINE))
+    listed = set(re.findall(r"^([\w-]+)$", _page("index.md"), flags=re.MULTILINE))
 
     assert {page.stem for page in DOCS.glob("*.md")} - {"index"} == listed
 

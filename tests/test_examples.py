@@ -58,7 +58,7 @@ INTERNAL = {
     "SagaGraph": {"built", "plan", "steps", "model", "description_json", "hides", "self_of", "wanted"},
     "Retry": {"delay", "problems", "longest_waits"},
     "StepContext": {"emitted"},
-    "EventStore": {"backend", "opened"},
+    "EventStore": {"backend", "opened", "versions"},
     "VirtualClock": {"is_held", "reach"},
     "CommandContext": {"again", "key_for"},
 }
@@ -107,6 +107,12 @@ def _blocks(page: str) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
 
 
+#: What is shown of the class that it is derived from.
+INHERITED = {
+    "SagaRecord": {"is_readable", "payload"},
+}
+
+
 def public_members(cls: type) -> list[str]:
     """What users find in a class: its own members and those of bases of ours, without what is `INTERNAL`."""
     found: dict[str, None] = {}
@@ -115,7 +121,8 @@ def public_members(cls: type) -> list[str]:
             fields = [each.name for each in dataclasses.fields(base)] if dataclasses.is_dataclass(base) else []
             slots = [*inspect.get_annotations(base), *assigned(base), *fields, *vars(base)]
             found |= dict.fromkeys(name for name in slots if not name.startswith("_") and name != "model_config")
-    return [name for name in found if name not in INTERNAL.get(cls.__name__, ())]
+    left_out = INTERNAL.get(cls.__name__, set()) | INHERITED.get(cls.__name__, set())
+    return [name for name in found if name not in left_out]
 
 
 def parameters(function: Any) -> list[str]:
