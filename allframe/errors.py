@@ -446,6 +446,7 @@ class CommandInvalid(CommandError):
     """The command's fields are not what they must be: its handler was not called. ``errors``: all that is wrong."""
 
     code = "AF501"
+    errors: tuple[FieldError, ...]
 
     def __init__(self, message: str, *, errors: Sequence[FieldError], command: str | None = None) -> None:
         super().__init__(message, command=command)
@@ -522,6 +523,7 @@ class QueryInvalid(QueryError):
     """The query's fields are not what they must be: its handler was not called. ``errors``: all that is wrong."""
 
     code = "AF506"
+    errors: tuple[FieldError, ...]
 
     def __init__(self, message: str, *, errors: Sequence[FieldError], query: str | None = None) -> None:
         super().__init__(message, query=query)

@@ -173,13 +173,17 @@ def test_every_record_is_documented_with_its_fields() -> None:
 async def test_every_column_of_the_file_is_documented(tmp_path: Path) -> None:
     from allframe import EventStore
 
-    async with EventStore(f"sqlite:///{tmp_path}/store.db"):
-        pass
-    with closing(sqlite3.connect(tmp_path / "store.db")) as sql:
-        columns = sql.execute(
-            "SELECT t.name, c.name FROM sqlite_schema t, pragma_table_info(t.name) c "
-            "WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite_%'"
-        ).fetchall()
+    async with EventStore(f"sqlite:///{tmp_path}/store.db") as store:
+        tables = store.backend.tables("projection")
+        await tables.open("", "")
+        await tables.close()
+    columns: list[tuple[str, str]] = []
+    for file in (tmp_path / "store.db", tmp_path / "store.db.projections" / "projection.db"):
+        with closing(sqlite3.connect(file)) as sql:
+            columns += sql.execute(
+                "SELECT t.name, c.name FROM sqlite_schema t, pragma_table_info(t.name) c "
+                "WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite_%'"
+            ).fetchall()
 
     rows = dict(re.findall(r"^\| `(\w+\.\w+)` \|(.*)$", _page("architecture.md"), flags=re.MULTILINE))
 
@@ -190,7 +194,7 @@ async def test_every_column_of_the_file_is_documented(tmp_path: Path) -> None:
 
 
 def test_every_page_is_in_the_index() -> None:
-    listed = set(re.findall(r"^(\w+)$", _page("index.md"), flags=re.MULTILINE))
+    listed = set(re.findall(r"^([\w-]+)$", _page("index.md"), flags=re.MULTILINE))
 
     assert {page.stem for page in DOCS.glob("*.md")} - {"index"} == listed
 

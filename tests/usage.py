@@ -19,8 +19,10 @@ from functools import cache, cached_property
 from typing import Any
 
 import allframe
+import allframe.errors
+import allframe.events
 import allframe.testing
-from allframe import Saga, SagaStep
+from allframe import Aggregate, AllframeError, Command, Event, Projection, Query, Saga, SagaStep, SqlProjection
 from allframe.saga.graph import SagaGraph
 from allframe.saga.monitor import Monitor
 
@@ -29,9 +31,12 @@ __all__ = ["Uses", "assigned", "uses_of"]
 #: What a name means unless the code binds it otherwise.
 KNOWN: Mapping[str, Any] = {
     **{name: getattr(allframe, name) for name in allframe.__all__},
+    **{name: getattr(allframe.events, name) for name in allframe.events.__all__},
     **{name: getattr(allframe.testing, name) for name in allframe.testing.__all__},
     "Monitor": Monitor,
 }
+#: What takes keywords in a class statement.
+KEYWORDED = (Saga, SagaStep, Event, Aggregate, Command, Query, Projection, SqlProjection)
 #: What the fixtures of the pytest plugin give.
 FIXTURES: Mapping[str, Any] = {
     "virtual_clock": allframe.testing.VirtualClock,
@@ -116,7 +121,7 @@ class _Reader(ast.NodeVisitor):
                 classes = value.elts if isinstance(value, ast.Tuple) else [value]
                 self.scope.add(name, {cls for each in classes for cls in self._instances(each)})
             case ast.ClassDef(name=name, bases=bases):
-                kinds = {base for each in bases for base in self._classes(each)}
+                kinds = {base for each in bases for base in self._classes(_bare(each))}
                 self.scope.add(name, {("class", base) for base in kinds})
             case (
                 ast.FunctionDef(name=name, returns=ast.expr() as value)
@@ -177,7 +182,8 @@ class _Reader(ast.NodeVisitor):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             node = ast.parse(node.value, mode="eval").body
         if isinstance(node, ast.Subscript):
-            return {types.GenericAlias(list, (each,)) for each in self._annotated(node.slice)}
+            ours = {each for each in self._classes(node.value) if each.__module__.startswith("allframe")}
+            return ours or {types.GenericAlias(list, (each,)) for each in self._annotated(node.slice)}
         if isinstance(node, ast.BinOp):
             return self._annotated(node.left) | self._annotated(node.right)
         return self._classes(node)
@@ -217,14 +223,26 @@ class _Reader(ast.NodeVisitor):
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
         for base in node.bases:
-            for cls in self._classes(base):
-                kind = next(
-                    (kind for kind in (Saga, SagaStep, allframe.Event, allframe.Aggregate) if issubclass(cls, kind)),
-                    None,
-                )
+            for cls in self._classes(_bare(base)):
+                kind = next((kind for kind in KEYWORDED if isinstance(cls, type) and issubclass(cls, kind)), None)
                 if kind is not None:
                     self.uses.arguments |= {(f"class {kind.__name__}", each.arg) for each in node.keywords if each.arg}
+                self._fill_in(cls, node.body)
         self._visit_inside(node, node.body)
+
+    def _fill_in(self, cls: Any, body: list[ast.stmt]) -> None:
+        """What a class says in place of its base is a use of that: ``apply``, ``schema``."""
+        for statement in body:
+            match statement:
+                case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                    parameters = [each.arg for each in statement.args.args[1:]]
+                case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+                    parameters = []
+                case _:
+                    continue
+            for owner in _owners(cls, name):
+                self.uses.members.add((owner, name))
+                self.uses.arguments |= {(f"{owner}.{name}", each) for each in parameters}
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
         self._visit_inside(node, node.body)
@@ -238,6 +256,11 @@ class _Reader(ast.NodeVisitor):
             inner._arguments(node)
         inner.bind(body)
         inner.generic_visit(node)
+
+
+def _bare(base: ast.expr) -> ast.expr:
+    """``Query`` of ``Query[Decimal]``."""
+    return base.value if isinstance(base, ast.Subscript) else base
 
 
 def _own_nodes(body: list[ast.stmt]) -> Iterator[ast.AST]:
@@ -307,8 +330,10 @@ def assigned(cls: type) -> list[str]:
 
 @cache
 def _hints(owner: Any) -> Mapping[str, Any]:
+    # Errors say that they are of `allframe`, whose names are not those that their annotations mean.
+    names = vars(allframe.errors) if isinstance(owner, type) and issubclass(owner, AllframeError) else None
     try:
-        return typing.get_type_hints(owner)
+        return typing.get_type_hints(owner, names)
     except Exception:
         return {}
 

@@ -24,7 +24,7 @@ from allframe.cqrs.idempotency import (
     rejection_of,
     seconds_to_keep,
 )
-from allframe.cqrs.turns import Turns, WouldWaitForItself
+from allframe.cqrs.key_locks import KeyLocks, WouldWaitForItself
 from allframe.cqrs.validation import Invalid, parse, revalidate
 from allframe.errors import (
     CommandDeadlock,
@@ -125,7 +125,7 @@ class CommandBus:
         self._keep_keys, self._clock = seconds_to_keep(keep_keys), clock or SystemClock()
         self._handlers: Handlers[Handler] = Handlers()
         self._middleware: tuple[Middleware, ...] = ()
-        self._turns = Turns()
+        self._locks = KeyLocks()
 
     # --- who handles what
 
@@ -287,7 +287,7 @@ class CommandBus:
         """What is recorded of the key; else, have it handled."""
         assert this.key is not None
         try:
-            async with self._turns.turn(this.key):
+            async with self._locks.lock(this.key):
                 while True:
                     found = await find(self._store, this.key)
                     if found.holds(self._now()):

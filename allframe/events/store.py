@@ -15,15 +15,13 @@ from pydantic_core import from_json
 from allframe.clock import from_microseconds
 from allframe.errors import PayloadError, StoreUnavailable
 from allframe.events.backend import BackendStats, Commit, EventStoreBackend, Row, StoredRow, Write, new_ids
+from allframe.events.backends import backend_of
 from allframe.events.category import check_category
 from allframe.events.coded import Codecs, CodedBackend, check_newest, check_plain, refuse_reserved
 from allframe.events.correlation import with_correlation
 from allframe.events.event import Event, RecordedEvent, event_payload
 from allframe.events.follow import Following
-from allframe.events.memory import MemoryBackend
 from allframe.events.snapshots import Snapshot, snapshot_type, to_snapshot, to_stored
-from allframe.events.sqlite import SqliteBackend
-from allframe.events.url import MemoryUrl, parse_url
 from allframe.events.versioning import VersionRegistry
 from allframe.masking import shown
 from allframe.payload import Payload
@@ -72,7 +70,7 @@ class EventStore:
             versions.check()
         #: How what was stored in the past is read, if anybody said so.
         self.versions = versions
-        self.backend: EventStoreBackend = _backend(backend)
+        self.backend: EventStoreBackend = backend_of(backend)
         if codec is not None:
             self.backend = CodedBackend(self.backend, codec)
         self._state: Literal["new", "open", "closed"] = "new"
@@ -382,21 +380,3 @@ def _write(
             f"There are no events to append to the stream {stream!r}. Give at least one, or do not append."
         )
     return Write(stream, make_rows(events, recorded_at=now, metadata=metadata), expected)
-
-
-def _backend(given: EventStoreBackend | str | None) -> EventStoreBackend:
-    if given is None:
-        return MemoryBackend()
-    if not isinstance(given, str):
-        return given
-    url = parse_url(given)
-    if isinstance(url, MemoryUrl):
-        return MemoryBackend()
-    return SqliteBackend(
-        url.path,
-        durability=url.durability,
-        busy_timeout=url.busy_timeout,
-        max_page_count=url.max_page_count,
-        readonly=url.readonly,
-        url=given,
-    )

@@ -167,10 +167,6 @@ class VersionRegistry:
     def migration_count(self) -> int:
         return len(self._paths)
 
-    def path_of(self, type: str, version: int) -> MigrationPath | None:  # noqa: A002 - the word of the whole API
-        """The path of what is stored so; None if it is read as it is."""
-        return self._paths.get((type, version))
-
     def upcast(self, type: str, version: int, data: bytes, *, where: str = "") -> tuple[str, int, bytes]:  # noqa: A002 - the word of the whole API
         """The name, version and payload that it is read as; the same where nothing is to be done.
 

@@ -65,6 +65,38 @@ def test_orders_and_services_use_it_and_the_variable_does_as_well(encrypted: Sho
 
 
 @pytest.mark.parametrize(
+    ("arguments", "code", "status"),
+    [
+        (("cancel", "b"), 2, "failed"),  # it is rolled back already, as far as it can be
+        (("retry", "b"), 0, "compensating"),
+        (("abandon", "b", "--yes"), 0, "abandoned"),
+        (("skip", "b", "reserve"), 0, "compensated"),
+        (("resolve", "b", "reserve", "done"), 2, "failed"),  # nobody doubts that it took effect
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else None,
+)
+def test_every_order_takes_it(encrypted: Shop, arguments: tuple[str, ...], code: int, status: str) -> None:
+    env = {"STORE_KEY": KEY}
+
+    done = encrypted.run(*arguments, "--reason", "plain-reason", *STORE, *CODEC, code=code, env=env)
+    shown = json.loads(encrypted.run("show", "b", *STORE, *CODEC, "--json", env=env).stdout)
+
+    assert "AF404" not in done.stderr
+    assert shown["status"] == status
+    assert b"plain-reason" not in (encrypted.folder / "sagas.db").read_bytes()
+
+
+def test_a_service_takes_it(encrypted: Shop) -> None:
+    env = {"STORE_KEY": KEY}
+    encrypted.run("retry", "b", "--reason", "mended", *STORE, *CODEC, env=env)
+
+    encrypted.run("work", "shop.py", *STORE, *CODEC, "--until-idle", code=1, env=env)
+    shown = json.loads(encrypted.run("show", "b", *STORE, *CODEC, "--json", env=env).stdout)
+
+    assert shown["status"] == "failed"
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         ("list",),

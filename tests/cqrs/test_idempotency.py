@@ -373,7 +373,7 @@ async def test_many_at_once_are_one(bus: CommandBus, counter: Counter, store: Ev
     assert answers == [DONE] * 20
     assert counter.calls == 1
     assert len(await logged(store)) == 1
-    assert len(bus._turns) == 0
+    assert len(bus._locks) == 0
 
 
 async def test_other_keys_do_not_wait(bus: CommandBus, store: EventStore) -> None:

@@ -1,6 +1,6 @@
-"""Turns: of the commands of one process that are dispatched under one key, one runs at a time.
+"""Locks of keys: of the commands of one process that are dispatched under one key, one runs at a time.
 
-The others wait, and find what it recorded. Between processes there are no turns: there the store decides. A command that
+The others wait, and find what it recorded. Between processes there are no locks: there the store decides. A command that
 would wait for its own key, or for one that waits for a key of its own, would wait for ever: it is told so instead.
 """
 
@@ -13,16 +13,16 @@ from dataclasses import dataclass, field
 
 import anyio
 
-__all__ = ["Turns", "WouldWaitForItself"]
+__all__ = ["KeyLocks", "WouldWaitForItself"]
 
 
 class WouldWaitForItself(Exception):
-    """Nobody would ever have this turn."""
+    """Nobody would ever have this lock."""
 
 
 @dataclass(eq=False)
 class _Hold:
-    """Somebody's turn. When it is over, no line has it as its holder any more."""
+    """Somebody has a lock. When it is over, no line has it as its holder any more."""
 
     #: What those who act within it wait for.
     waits_for: list[str] = field(default_factory=list)
@@ -30,20 +30,20 @@ class _Hold:
 
 @dataclass(eq=False)
 class _Line:
-    """Those who want one name."""
+    """Those who want the lock of one key."""
 
     lock: anyio.Lock = field(default_factory=anyio.Lock)
     holder: _Hold | None = None
-    #: Including the one whose turn it is.
+    #: Including the one who has it.
     length: int = 0
 
 
-#: The turns that are held here, by this task or by one that it was begun in; some may be over.
-_held: ContextVar[tuple[_Hold, ...]] = ContextVar("allframe_turns", default=())
+#: The locks that are held here, by this task or by one that it was begun in; some may be over.
+_held: ContextVar[tuple[_Hold, ...]] = ContextVar("allframe_key_locks", default=())
 
 
-class Turns:
-    """Turns by name. Names that nobody wants take no memory."""
+class KeyLocks:
+    """Locks by key. Keys that nobody wants take no memory."""
 
     def __init__(self) -> None:
         self._lines: dict[str, _Line] = {}
@@ -52,19 +52,19 @@ class Turns:
         return len(self._lines)
 
     @asynccontextmanager
-    async def turn(self, name: str) -> AsyncIterator[None]:
-        """Within it, nobody else has the turn of ``name``. First come, first served.
+    async def lock(self, key: str) -> AsyncIterator[None]:
+        """Within it, nobody else has the lock of ``key``. First come, first served.
 
         Raises:
             WouldWaitForItself: whoever has it waits for what is held here.
         """
         mine = _held.get()
-        if self._leads_to(name, mine):
+        if self._leads_to(key, mine):
             raise WouldWaitForItself
-        line = self._lines.setdefault(name, _Line())
+        line = self._lines.setdefault(key, _Line())
         line.length += 1
         try:
-            await _acquire(line, name, mine)
+            await _acquire(line, key, mine)
             hold = line.holder = _Hold()
             token = _held.set((*mine, hold))
             try:
@@ -76,28 +76,28 @@ class Turns:
         finally:
             line.length -= 1
             if not line.length:
-                del self._lines[name]
+                del self._lines[key]
 
-    def _leads_to(self, name: str, mine: Iterable[_Hold]) -> bool:
-        """Whether the one who has ``name`` is among ``mine``, or waits for one who is."""
-        todo, seen = [name], set[str]()
+    def _leads_to(self, key: str, mine: Iterable[_Hold]) -> bool:
+        """Whether the one who has ``key`` is among ``mine``, or waits for one who is."""
+        todo, seen = [key], set[str]()
         while todo:
-            name = todo.pop()
-            line = self._lines.get(name)
-            if name in seen or line is None or line.holder is None:
+            key = todo.pop()
+            line = self._lines.get(key)
+            if key in seen or line is None or line.holder is None:
                 continue
             if line.holder in mine:
                 return True
-            seen.add(name)
+            seen.add(key)
             todo += line.holder.waits_for
         return False
 
 
-async def _acquire(line: _Line, name: str, mine: tuple[_Hold, ...]) -> None:
+async def _acquire(line: _Line, key: str, mine: tuple[_Hold, ...]) -> None:
     for hold in mine:
-        hold.waits_for.append(name)
+        hold.waits_for.append(key)
     try:
         await line.lock.acquire()
     finally:
         for hold in mine:
-            hold.waits_for.remove(name)
+            hold.waits_for.remove(key)
