@@ -152,10 +152,19 @@ class Execution:
     @property
     def committed(self) -> bool:
         """Whether the saga can only go forward: its pivot succeeded, or may have."""
-        if self.plan.pivot is None:
-            return False
-        pivot = self.steps[self.plan.pivot]
-        return pivot.phase in (Phase.SUCCEEDED, Phase.LOST) or pivot.unknown is not None
+        pivot = self.plan.pivot
+        return pivot is not None and (self.pivot_succeeded or self.steps[pivot].unknown is not None)
+
+    @property
+    def pivot_succeeded(self) -> bool:
+        """Whether nobody doubts that its pivot succeeded."""
+        pivot = self.plan.pivot
+        return pivot is not None and self.steps[pivot].phase in (Phase.SUCCEEDED, Phase.LOST)
+
+    @property
+    def goes_on_when_loaded(self) -> bool:
+        """Whether taking the saga over makes it go on, also if nobody asks anything of it."""
+        return self.status in RUNNING or (self.blocked is not None and self.blocked.kind in BlockedKind.MENDABLE)
 
     def tries(self, record: StepFailed | StepUnknown | StepNotCompensated) -> int:
         """Which attempt ``record`` ends, counted as a retry counts: from 1, without crashes, afresh after a retry verb."""
@@ -178,7 +187,7 @@ class Execution:
         """Whether ``record`` takes the saga over after its timeout had passed, which nobody has recorded yet."""
         deadline = None if self.started is None else self.started.deadline
         passed = deadline is not None and deadline <= at and self.expired is None
-        return passed and isinstance(record, SagaRecovered) and self.status in RUNNING and not self.turning_back
+        return passed and isinstance(record, SagaRecovered) and self.goes_on_when_loaded and not self.turning_back
 
     def decide(self, ended: Record | None, at: int, *, leaving: bool = False) -> tuple[list[Record], list[Move]]:
         """Apply ``ended`` and all that follows from it at once.

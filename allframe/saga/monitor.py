@@ -289,8 +289,9 @@ def metadata_of(saga_id: str, execution: Execution) -> SagaMetadata:
         running.append(nodes[execution.undoing].name)
     reason = execution.cancel.reason if execution.cancel and not execution.committed else None
     failed = None if cause is None else nodes[cause.step].name
-    if execution.expired is not None:
-        late = " Its pivot has succeeded, so it goes on." if execution.committed else ""
+    if execution.expired is not None and reason is None:
+        how = "has" if execution.pivot_succeeded else "may have"
+        late = f" Its pivot {how} succeeded, so it goes on." if execution.committed else ""
         reason = f"Its timeout of {execution.expired.timeout:g} s passed.{late}"
     if execution.overdue:
         names = ", ".join(repr(nodes[step].name) for step in execution.overdue)

@@ -169,8 +169,7 @@ def _check_cancel(saga_id: str, execution: Execution) -> bool:
         raise _refused(saga_id, execution, "only one that has not begun its rollback can be cancelled")
     pivot = execution.plan.pivot
     if execution.committed and pivot is not None:
-        succeeded = execution.steps[pivot].phase in (Phase.SUCCEEDED, Phase.LOST)
-        how = "succeeded" if succeeded else "may have succeeded"
+        how = "succeeded" if execution.pivot_succeeded else "may have succeeded"
         name = execution.plan.nodes[pivot].name
         raise CancelRefused(
             f"Saga {saga_id!r} cannot be cancelled: its pivot {name!r} {how}, and from there it only goes forward.",

@@ -193,10 +193,10 @@ def _left_behind(saga_id: str, title: str, execution: Execution) -> SagaError:
 
 
 def _began(execution: Execution) -> str:
-    if execution.cause is None and execution.expired is not None:
-        return f"its timeout of {execution.expired.timeout:g} s passed"
+    if execution.cause is None and execution.cancel is not None:
+        return f"it was cancelled ({execution.cancel.reason})"  # and its timeout may have passed since
     if execution.cause is None:
-        return f"it was cancelled ({execution.cancel.reason})" if execution.cancel else "it failed"
+        return f"its timeout of {execution.expired.timeout:g} s passed" if execution.expired else "it failed"
     name = execution.plan.nodes[execution.cause.step].name
     what = {
         CauseKind.REFUSED: "was refused",

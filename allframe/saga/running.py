@@ -160,8 +160,11 @@ class RunningSaga:
                     emitted = self._emitted_of(output, order, now)
                 asked = record_of(order, execution, output)
             if recovered is not None and asked is not None:
-                records.append(recovered)
-                execution.apply(recovered, now)
+                # Who cancels it gets what the timeout would do as well.
+                late = order.verb != "cancel" and execution.expires_with(recovered, now)
+                for record in (recovered, *([self._deadline_passed()] if late else [])):
+                    records.append(record)
+                    execution.apply(record, now)
             if emitted:
                 # Events stand right before the record that they go with.
                 await self._write(records, now)
@@ -298,7 +301,7 @@ class RunningSaga:
                 self.outputs[self.graph.plan.index[record.step]] = ended.value
             records, moves = execution.decide(record, now, leaving=self.engine.leaving)
             stuck = execution.status in (SagaStatus.FAILED, SagaStatus.BLOCKED)
-            if stuck or (undecided and execution.turning_back):
+            if stuck or (undecided and execution.cause is not None):
                 self.error = ended.error
             if self.events is not None:
                 self.events += ended.events

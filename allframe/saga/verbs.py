@@ -15,11 +15,10 @@ from allframe.clock import to_microseconds
 from allframe.errors import OperationRefused, PayloadError, SagaNotFound
 from allframe.saga.clerk import prepare, refused_for
 from allframe.saga.engine import persist
-from allframe.saga.execution import Execution
 from allframe.saga.forecast import Receipt, receipt_of
 from allframe.saga.handle import Entry
 from allframe.saga.orders import PARTICIPLES, Moved, Order, check
-from allframe.saga.records import BlockedKind, SagaRecovered
+from allframe.saga.records import SagaRecovered
 from allframe.saga.recovery import CannotLoad
 from allframe.saga.states import RUNNING, Move
 
@@ -70,7 +69,7 @@ class Verbs:
             try:
                 recorded, moves = await running.obey(order, recovered)
             except (Moved, OperationRefused, PayloadError):
-                if recovered is not None and _would_go_on(running.execution):
+                if recovered is not None and running.execution.goes_on_when_loaded:
                     self._go_on(entry, await running.go_on(recovered))
                 raise
             finally:
@@ -160,9 +159,3 @@ class Verbs:
                 registry.turns.enqueue(entry)  # it was refused: the saga has its turn after all
             else:
                 registry.let_go(entry)
-
-
-def _would_go_on(execution: Execution) -> bool:
-    """Whether taking the saga over makes it go on, also if nobody asks anything of it."""
-    blocked = execution.blocked
-    return execution.status in RUNNING or (blocked is not None and blocked.kind in BlockedKind.MENDABLE)

@@ -17,7 +17,7 @@ from tests.saga.model.mutants import cases, without
 pytestmark = pytest.mark.threads_take_time
 
 #: In place of a play, where the engine does the same without the case: an unknown step that is neither retried nor
-#: undone has ended unknown, or succeeded.
+#: undone has ended unknown, or succeeded; and whether there is a pivot is asked before whether it succeeded.
 SAME = ""
 
 #: Every case of what decides where a saga goes, and a play that fails without it.
@@ -58,9 +58,18 @@ CASES: dict[str, dict[str, str]] = {
         "self.expired": "it times out before its turn",
     },
     "Execution.committed": {
-        "if self.plan.pivot is None": "it times out before its turn",
-        "pivot.phase in (Phase.SUCCEEDED, Phase.LOST)": "the time is over while the pivot runs",
-        "pivot.unknown is not None": "somebody cancels it while its pivot runs, which ends unknown",
+        "pivot is not None": "it times out before its turn",
+        "self.pivot_succeeded or self.steps[pivot].unknown is not None": (
+            "the time is over while another may still be undone"
+        ),
+        "self.pivot_succeeded": "the time is over while the pivot runs",
+        "self.steps[pivot].unknown is not None": "somebody cancels it while its pivot runs, which ends unknown",
+    },
+    "Execution.pivot_succeeded": {
+        "pivot is not None": SAME,
+        "self.steps[pivot].phase in (Phase.SUCCEEDED, Phase.LOST)": (
+            "the time is over while another may still be undone"
+        ),
     },
     "Execution.may_retry": {
         "if isinstance(record, StepNotCompensated)": "it is undone at the second try",

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import anyio
 import pytest
 
-from allframe import CompensationFailed, OperationRefused, Retry, SagaOrchestrator, SagaStatus, SagaTimedOut, StepFailed
+from allframe import (
+    CompensationFailed,
+    OperationRefused,
+    Retry,
+    SagaCancelled,
+    SagaOrchestrator,
+    SagaStatus,
+    SagaTimedOut,
+    StepFailed,
+)
 from tests.saga import world
 from tests.saga.refusal import refused
 from tests.saga.shapes import shaped
@@ -153,6 +163,43 @@ async def test_what_is_left_of_it_counts_after_a_restart(home: Home) -> None:
     assert home.world.times[home.world.journal.index("undo second")] == pytest.approx(begun + 60, abs=2)
 
 
+async def blocked_until_its_time_was_over(home: Home, saga: Any) -> None:
+    """Leave "s-1" in its second step, then blocked, and let an hour pass."""
+    home.world.tell("second", home.world.hangs())
+    async with home.orchestrator(grace=0) as orchestrator:
+        await orchestrator.start(saga(), id="s-1")
+        await home.world.until("do second")
+    async with home.orchestrator(provide={}) as orchestrator:
+        while await orchestrator.running_count():
+            await anyio.sleep(1)
+    home.clock.shift(seconds=3600)
+    await home.reopen()
+
+
+async def test_what_is_blocked_while_it_passes_begins_nothing_any_more(home: Home) -> None:
+    saga = shaped(LINE, timeout=60)
+    await blocked_until_its_time_was_over(home, saga)
+    async with home.orchestrator() as orchestrator:
+        with pytest.raises(SagaTimedOut):
+            await orchestrator.execute(saga(), id="s-1")
+    assert home.world.journal == ["do first", "do second", "undo second", "undo first"], "second did not run again"
+    assert (await home.told("s-1"))[2:6] == ["blocked (dependency)", "recovered", "deadline passed", "rollback begun"]
+
+
+async def test_what_is_blocked_while_it_passes_is_not_begun_again_by_a_verb(home: Home) -> None:
+    saga, busy, gate = shaped(LINE, timeout=60), shaped({"hold": None}, name="busy"), anyio.Event()
+    await blocked_until_its_time_was_over(home, saga)
+    home.world.tell("hold", home.world.waits(gate))
+    async with home.orchestrator(sagas=[saga, busy], max_running=1) as orchestrator:
+        await orchestrator.start(busy(), id="busy")
+        await orchestrator.retry_failed("s-1", reason="the world is there")
+        gate.set()
+        with pytest.raises(SagaTimedOut):
+            await orchestrator.execute(saga(), id="s-1")
+    assert "do second" not in home.world.journal[2:]
+    assert (await home.told("s-1"))[3:7] == ["recovered", "deadline passed", "retry requested", "rollback begun"]
+
+
 async def test_a_wall_clock_that_was_set_back_makes_it_no_longer(home: Home) -> None:
     home.world.always("second", home.world.hangs())
     saga = shaped(LINE, timeout=60)
@@ -233,6 +280,80 @@ async def test_a_pivot_that_fails_after_it_is_not_tried_again(home: Home) -> Non
             outcome.raise_for_status()
     assert home.world.journal == ["do book", "do pay", "undo book"]
     assert [str(error) for error in outcome.suppressed] == ["ValueError: declined"]
+
+
+def patient(undo: Retry) -> Any:
+    """Its pivot is tried five times, and honours its key; ``undo``: how often booking is taken back."""
+    retry = Retry(attempts=5, wait=30, max_wait=30, jitter=0)
+    return shaped(
+        {"book": (), "pay": None},
+        timeout=60,
+        irreversible=("pay",),
+        options={"pay": {"pivot": True, "idempotent": True, "retry": retry}},
+        undo={"book": {"retry": undo}},
+    )
+
+
+def silent_for(home: Home, seconds: float) -> world.Behaviour:
+    async def behave(ctx: world.StepContext) -> str:
+        home.world.take_effect(ctx)
+        await anyio.sleep(seconds)
+        raise ConnectionResetError("gone")
+
+    return behave
+
+
+async def test_a_pivot_that_may_have_succeeded_is_told_so_until_it_answers(home: Home) -> None:
+    """It is asked again, for nobody can say; once it says that it did nothing, it is not."""
+    home.world.tell("pay", silent_for(home, 100), home.world.raises(ValueError("declined")))
+    async with home.orchestrator() as orchestrator:
+        handle = await orchestrator.start(patient(Retry(attempts=1))(), id="s-1")
+        await anyio.sleep(110)
+        metadata = await handle.metadata()
+        assert (metadata.status, metadata.attention) == (SagaStatus.EXECUTING, True)
+        assert metadata.reason == "Its timeout of 60 s passed. Its pivot may have succeeded, so it goes on."
+        outcome = await handle.outcome()
+        assert (await handle.metadata()).reason == "Its timeout of 60 s passed."
+        with pytest.raises(SagaTimedOut) as caught:
+            outcome.raise_for_status()
+    assert caught.value.__cause__ is None, "no step decided it"
+    assert [str(error) for error in outcome.suppressed] == ["ValueError: declined"]
+    assert home.world.journal == ["do book", "do pay", "do pay", "undo book"]
+    assert (await home.told("s-1"))[2:] == [
+        "deadline passed",
+        "pay unknown (silence), again",
+        "pay failed",
+        "rollback begun",
+        "book compensated",
+        "compensated",
+    ]
+
+
+@pytest.mark.parametrize("undoes", [True, False], ids=["compensated", "failed"])
+async def test_whoever_cancelled_it_before_is_why_it_goes_back(home: Home, undoes: bool) -> None:
+    """The pivot, which may have succeeded, keeps it going forward over both; its answer lets it go back."""
+    home.world.tell("pay", silent_for(home, 10), silent_for(home, 30), home.world.raises(ValueError("declined")))
+    if not undoes:
+        home.world.tell("undo book", home.world.raises(ValueError("closed")))
+    async with home.orchestrator() as orchestrator:
+        handle = await orchestrator.start(patient(Retry(attempts=1))(), id="s-1")
+        await anyio.sleep(5)
+        await handle.cancel(reason="too dear")
+        outcome = await handle.outcome()
+        metadata = await handle.metadata()
+    told = await home.told("s-1")
+    assert told[2:7] == [
+        "cancel requested",
+        "pay unknown (silence), again",
+        "deadline passed",
+        "pay unknown (silence), again",
+        "pay failed",
+    ]
+    assert metadata.reason == "too dear"
+    with pytest.raises(
+        SagaCancelled if undoes else CompensationFailed, match="cancelled: too dear|cancelled .too dear"
+    ):
+        outcome.raise_for_status()
 
 
 # --- together with others --------------------------------------------------------------------------------------------

@@ -399,11 +399,11 @@ async def _assert_saga(store: EventStore, stream: str, rows: list[StoredRow]) ->
 
 def _assert_order(records: list[Record]) -> None:
     rolling = False
-    #: Retries that were announced while the orchestrator left: whoever takes the saga over begins them.
+    #: To be tried again, and not begun, for the orchestrator left: whoever takes the saga over says more.
     left = set[str]()
     for record in records:
         rolling = rolling or isinstance(record, RollbackBegun)
-        assert not (rolling and left), f"{left} were to be tried again, and the same owner turned back"
+        assert not (isinstance(record, RollbackBegun) and left), f"{left} were to be tried again, and it turned back"
         if getattr(record, "next_at", None) is not None:
             left.add(getattr(record, "step"))  # noqa: B009 - three kinds of records have both
         if isinstance(record, SagaRecovered):
