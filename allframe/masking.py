@@ -24,6 +24,7 @@ __all__ = [
     "MASK",
     "has_secrets",
     "hidden_args",
+    "hide_inputs",
     "hides",
     "mask",
     "may_hold_secrets",
@@ -242,6 +243,13 @@ def hidden_args(model: BaseModel, args: Any) -> Iterator[tuple[str | None, Any]]
     for name, value in args:
         secret = name in fields and hides(fields[name]) and value is not None
         yield name, MASK if secret else _Shown(value)
+
+
+def hide_inputs(cls: type[BaseModel]) -> None:
+    """Keep pydantic from quoting a bad value of a model that may hold secrets. Call it when the model is complete."""
+    if not cls.model_config.get("hide_input_in_errors") and may_hold_secrets(cls):
+        cls.model_config["hide_input_in_errors"] = True
+        cls.model_rebuild(force=True, raise_errors=False)
 
 
 class _Shown:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import gc
 import re
 import weakref
-from typing import Generic, TypeVar
+from typing import Generic, TypeGuard, TypeVar
+
+from pydantic import BaseModel
 
 from allframe.errors import DefinitionError, Problem
 from allframe.source import place_of
 
-__all__ = ["Names", "snake_case"]
+__all__ = ["Names", "is_parametrised", "is_version", "naming_problems", "snake_case"]
 
 C = TypeVar("C", bound=type)
 
@@ -88,6 +90,28 @@ class Names(Generic[C]):
 
     def _living(self, name: str, version: int) -> list[C]:
         return [cls for ref in self._classes.get((name, version), ()) if (cls := ref()) is not None]
+
+
+def naming_problems(name: object, version: object) -> list[str]:
+    """What is wrong with the stored name and version that a class says, as sentences."""
+    problems = []
+    if not isinstance(name, str) or not name or name.startswith("$") or not name.isprintable():
+        problems.append(
+            f"Its name is {name!r}. Expected printable text that does not begin with '$', which is allframe's own."
+        )
+    if not is_version(version):
+        problems.append(f"Its version is {version!r}. Expected a whole number from 1.")
+    return problems
+
+
+def is_version(version: object) -> TypeGuard[int]:
+    """Whether it can be the version of something: a whole number from 1."""
+    return isinstance(version, int) and not isinstance(version, bool) and version >= 1
+
+
+def is_parametrised(cls: type[BaseModel]) -> bool:
+    """Whether a model is made by ``Content[Decimal]``, and by no ``class`` statement."""
+    return cls.__pydantic_generic_metadata__["origin"] is not None
 
 
 def snake_case(name: str) -> str:

@@ -8,7 +8,15 @@ from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any
 
-__all__ = ["names_of_caller", "place_here", "place_in", "place_of", "place_of_caller", "place_of_function"]
+__all__ = [
+    "names_of_caller",
+    "note_place",
+    "place_here",
+    "place_in",
+    "place_of",
+    "place_of_caller",
+    "place_of_function",
+]
 
 
 def place_in(frame: FrameType) -> str:
@@ -54,10 +62,16 @@ def place_here(module: str) -> str | None:
     return place_in(frame) if frame else None
 
 
+def note_place(cls: type) -> None:
+    """Note in ``cls`` where its ``class`` statement stands, for `place_of`; to be called while that runs."""
+    if place := place_here(cls.__module__):
+        type.__setattr__(cls, "__allframe_place__", place)
+
+
 def place_of(cls: type) -> str:
     """Where ``cls`` is defined, as ``path:line`` so far as that can be known, and its qualified name.
 
-    A class may note its own place, as `place_here` gives it, in ``__allframe_place__``.
+    A class may have noted its own: `note_place`.
     """
     place = cls.__dict__.get("__allframe_place__")
     if place is None:

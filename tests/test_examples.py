@@ -290,17 +290,26 @@ def test_every_command_and_option_is_run_in_a_test() -> None:
     assert isinstance(program, TyperGroup)
 
     lacking = []
-    for name, command in program.commands.items():
-        own = [words for words in tests if name in words]
+    for names, command in _commands(program):
+        own = [words for words in tests if words.issuperset(names)]
         options = [option for option in command.params if isinstance(option, TyperOption)]
-        lacking += [] if own else [name]
+        lacking += [] if own else [" ".join(names)]
         lacking += [
-            f"{name} {'/'.join(option.opts)}"
+            f"{' '.join(names)} {'/'.join(option.opts)}"
             for option in options
             if not any(words & {*option.opts, *option.secondary_opts} for words in own)
         ]
 
     assert lacking == []
+
+
+def _commands(group: TyperGroup, *names: str) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Each command, by its name and those of the groups that it is in."""
+    for name, command in group.commands.items():
+        if isinstance(command, TyperGroup):
+            yield from _commands(command, *names, name)
+        else:
+            yield (*names, name), command
 
 
 def _words_of_functions(path: Path) -> list[set[str]]:

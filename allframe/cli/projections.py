@@ -7,18 +7,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
+from types import ModuleType
 from typing import Annotated, TypeAlias
 
-import anyio
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from allframe import EventStore, Projection, ProjectionRegistry, SqlProjection
+from allframe.cli.codec import CodecOption, load_codec
 from allframe.cli.exits import Exit, Stop
 from allframe.cli.guard import guarded
-from allframe.cli.options import StoreOption, needed, read_only
+from allframe.cli.options import StoreOption, needed
+from allframe.cli.reading import read_store
 from allframe.cli.render import console, moment, print_json, print_line, print_table
-from allframe.cli.target import load_module
+from allframe.cli.target import load_module, versions_of
 from allframe.clock import from_microseconds
 from allframe.cqrs.projection import AnyProjection
 from allframe.cqrs.standing import from_stored
@@ -49,10 +51,11 @@ class Line:
 @guarded
 def list_projections(
     store: StoreOption = None,
+    codec: CodecOption = None,
     json: Annotated[bool, typer.Option("--json", help="Print a JSON object a line.")] = False,
 ) -> Exit:
     """List the projections of a store that have tables: how far they have come, and what stops them."""
-    lines = anyio.run(_lines, read_only(needed(store)))
+    lines = read_store(needed(store), load_codec(codec), _lines)
     if json:
         for line in lines:
             print_json({name: getattr(line, name) for name in Line.__slots__})
@@ -74,6 +77,7 @@ def rebuild(
         typer.Option("--module", "-m", metavar="MODULE", help="Where its class is: package.module or path/to/file.py."),
     ],
     store: StoreOption = None,
+    codec: CodecOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> Exit:
     """Make the tables of a projection anew from the first event on, and put them in the place of the old ones, at once.
@@ -81,30 +85,28 @@ def rebuild(
     It works while a service follows the same store: the old tables are served and kept up to date until the new ones are
     there.
     """
-    url = read_only(needed(store))
-    found = _find(name, module)
+    place = load_module(module)
+    found = _find(name, place, module)
 
-    async def run() -> int:
-        async with EventStore(url) as opened:
-            registry = ProjectionRegistry(opened)
-            await registry.register(name, found)
-            with _bar(f"rebuilding {name}", quiet=quiet) as move:
-                await registry.rebuild(name, move)
-            return (await registry.get_metadata(name)).position
+    async def run(store: EventStore) -> int:
+        registry = ProjectionRegistry(store)
+        await registry.register(name, found)
+        with _bar(f"rebuilding {name}", quiet=quiet) as move:
+            await registry.rebuild(name, move)
+        return (await registry.get_metadata(name)).position
 
     try:
-        position = anyio.run(run)
+        position = read_store(needed(store), load_codec(codec), run, versions=versions_of([place]))
     except ProjectionFailed as failure:
         raise Stop(f"{failure.code}: {failure}", Exit.INCOMPLETE) from failure
     print_line(f"{name} was rebuilt up to position {position}.")
     return Exit.COMPLETED
 
 
-async def _lines(url: str) -> list[Line]:
-    async with EventStore(url) as store:
-        stored = await store.backend.list_tables()
-        end = await store.backend.last_position()
-        return [_line(each, end) for each in stored]
+async def _lines(store: EventStore) -> list[Line]:
+    stored = await store.backend.list_tables()
+    end = await store.backend.last_position()
+    return [_line(each, end) for each in stored]
 
 
 def _line(stored: StoredTables, end: int) -> Line:
@@ -119,14 +121,14 @@ def _line(stored: StoredTables, end: int) -> Line:
     return Line(stored.name, stored.mark.position, lag, state, from_microseconds(stored.updated_at), told)
 
 
-def _find(name: str, place: str) -> Found:
-    """The projection of this name that a module holds: a class, or an object.
+def _find(name: str, module: ModuleType, place: str) -> Found:
+    """The projection of this name that a module holds: a class, or an object. ``place``: what the module was called.
 
     Raises:
         Stop: there is none, or it has no tables.
     """
     kinds = (Projection, SqlProjection)
-    values = vars(load_module(place)).values()
+    values = vars(module).values()
     classes: list[Found] = [
         value for value in values if isinstance(value, type) and issubclass(value, kinds) and value not in kinds
     ]

@@ -12,9 +12,9 @@ from pydantic.fields import FieldInfo
 
 from allframe.errors import DefinitionError, PayloadError, Problem
 from allframe.events.event import Event, is_stream_name
-from allframe.masking import hidden_args, may_hold_secrets, shown
-from allframe.naming import Names, snake_case
-from allframe.source import place_here, place_of
+from allframe.masking import hidden_args, hide_inputs, shown
+from allframe.naming import Names, is_parametrised, naming_problems, snake_case
+from allframe.source import note_place, place_of
 
 __all__ = ["Aggregate", "apply_next", "check_usable", "stream_named"]
 
@@ -67,8 +67,7 @@ class Aggregate(BaseModel):
         cls, *, name: str | None = None, version: int = 1, stream: str | None = None, **kwargs: Any
     ) -> None:
         super().__init_subclass__()
-        if place := place_here(cls.__module__):
-            type.__setattr__(cls, "__allframe_place__", place)
+        note_place(cls)
         # What pydantic knows, such as extra="forbid", does not come here.
         _refuse(cls, [f"It has no class keyword {keyword!r}. It has: name, version, stream." for keyword in kwargs])
         cls.snapshot_name = cls.__name__ if name is None else name
@@ -78,11 +77,8 @@ class Aggregate(BaseModel):
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__()
-        if not cls.model_config.get("hide_input_in_errors") and may_hold_secrets(cls):
-            # What pydantic says of a bad value must not quote it.
-            cls.model_config["hide_input_in_errors"] = True
-            cls.model_rebuild(force=True, raise_errors=False)
-        if _is_parametrised(cls):
+        hide_inputs(cls)
+        if is_parametrised(cls):
             return
         _refuse(cls, _hidden(cls) or _problems(cls))
         _NAMES.add(cls.snapshot_name, cls.snapshot_version, cls)
@@ -100,7 +96,7 @@ def check_usable(cls: type[Aggregate]) -> None:
     Raises:
         DefinitionError: (AF122) if it has no `apply`, no name of its own, or one that another class has as well.
     """
-    if _is_parametrised(cls):
+    if is_parametrised(cls):
         _refuse(cls, [f"It has no name that its snapshots could be found by. Give it a class of its own: {_own(cls)}."])
     if cls.apply is Aggregate.apply:
         _refuse(cls, ["It has no apply. Write one, which changes the fields as an event says: apply(self, event)."])
@@ -140,11 +136,6 @@ def apply_next(aggregate: Aggregate, event: Event) -> None:
 # --- AF122 -----------------------------------------------------------------------------------------------------------
 
 
-def _is_parametrised(cls: type[Aggregate]) -> bool:
-    """Whether it is made by ``Cart[Book]``, and by no ``class`` statement."""
-    return cls.__pydantic_generic_metadata__["origin"] is not None
-
-
 def _own(cls: type[Aggregate]) -> str:
     return f"class X({cls.__qualname__})"
 
@@ -171,20 +162,12 @@ def _is_another(field: FieldInfo, own: FieldInfo) -> bool:
 
 
 def _problems(cls: type[Aggregate]) -> list[str]:
-    return [*_naming(cls), *_stream(cls.__stream__), *_fields(cls), *_apply(cls)]
-
-
-def _naming(cls: type[Aggregate]) -> list[str]:
-    problems = []
-    name: object = cls.snapshot_name
-    version: object = cls.snapshot_version
-    if not isinstance(name, str) or not name or name.startswith("$") or not name.isprintable():
-        problems.append(
-            f"Its name is {name!r}. Expected printable text that does not begin with '$', which is allframe's own."
-        )
-    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        problems.append(f"Its version is {version!r}. Expected a whole number from 1.")
-    return problems
+    return [
+        *naming_problems(cls.snapshot_name, cls.snapshot_version),
+        *_stream(cls.__stream__),
+        *_fields(cls),
+        *_apply(cls),
+    ]
 
 
 def _stream(template: object) -> list[str]:

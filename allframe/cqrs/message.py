@@ -7,12 +7,12 @@ from typing import Any, ClassVar, Final
 from pydantic import BaseModel, ConfigDict
 
 from allframe.errors import DefinitionError, Problem
-from allframe.masking import hidden_args, may_hold_secrets
-from allframe.naming import Names
+from allframe.masking import hidden_args, hide_inputs
+from allframe.naming import Names, is_parametrised
 from allframe.payload import Payload
-from allframe.source import place_here, place_of
+from allframe.source import note_place, place_of
 
-__all__ = ["Message", "is_parametrised", "payload_of"]
+__all__ = ["Message", "payload_of"]
 
 _NAME_RULE: Final = "Expected 1 to 100 printable characters without '/' and not beginning with '$'."
 
@@ -33,8 +33,7 @@ class Message(BaseModel):
 
     def __init_subclass__(cls, *, name: str | None = None, **kwargs: Any) -> None:
         super().__init_subclass__()
-        if place := place_here(cls.__module__):
-            type.__setattr__(cls, "__allframe_place__", place)
+        note_place(cls)
         # What pydantic knows, such as extra="forbid", does not come here.
         _refuse(cls, [f"It has no class keyword {keyword!r}. It has: name." for keyword in kwargs])
         cls.message_name = cls.__name__ if name is None else name
@@ -42,10 +41,7 @@ class Message(BaseModel):
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__()
-        if not cls.model_config.get("hide_input_in_errors") and may_hold_secrets(cls):
-            # What pydantic says of a bad value must not quote it.
-            cls.model_config["hide_input_in_errors"] = True
-            cls.model_rebuild(force=True, raise_errors=False)
+        hide_inputs(cls)
         names: Names[Any] | None = getattr(cls, "__allframe_names__", None)
         if names is None or "__allframe_names__" in cls.__dict__ or is_parametrised(cls):
             return  # Command and Query themselves, and Query[Decimal]
@@ -64,11 +60,6 @@ def payload_of(cls: type[Message]) -> Payload:
         payload = Payload(cls)
         type.__setattr__(cls, "__allframe_payload__", payload)
     return payload
-
-
-def is_parametrised(cls: type[BaseModel]) -> bool:
-    """Whether it is made by ``Query[Decimal]``, and by no ``class`` statement."""
-    return cls.__pydantic_generic_metadata__["origin"] is not None
 
 
 def _refuse(cls: type[Message], texts: list[str]) -> None:

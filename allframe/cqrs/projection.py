@@ -14,6 +14,7 @@ from allframe.errors import ProjectionRefused
 from allframe.events.event import Event, RecordedEvent
 from allframe.events.tables import Transaction, check_name
 from allframe.events.versioning import VersionRegistry
+from allframe.naming import is_version
 
 __all__ = ["AnyProjection", "Projection", "SqlProjection", "digest_of", "handled_types"]
 
@@ -104,7 +105,7 @@ class SqlProjection(_Named):
         if version is not None:
             cls.projection_version = version
         number: object = cls.projection_version
-        if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+        if not is_version(number):
             raise ProjectionRefused(f"The version of {cls.__qualname__} is {number!r}. Expected a whole number from 1.")
         if not isinstance(getattr(cls, "schema", None), str):
             raise ProjectionRefused(

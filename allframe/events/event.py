@@ -14,10 +14,10 @@ from pydantic_core import from_json
 
 from allframe.errors import AllframeError, DefinitionError, PayloadError, Problem, StoreFormatError
 from allframe.events.category import category_of
-from allframe.masking import hidden_args, may_hold_secrets
-from allframe.naming import Names
+from allframe.masking import hidden_args, hide_inputs
+from allframe.naming import Names, is_parametrised, naming_problems
 from allframe.payload import Payload
-from allframe.source import place_here, place_of
+from allframe.source import note_place, place_of
 
 __all__ = [
     "Event",
@@ -65,8 +65,7 @@ class Event(BaseModel):
 
     def __init_subclass__(cls, *, name: str | None = None, version: int = 1, **kwargs: Any) -> None:
         super().__init_subclass__()
-        if place := place_here(cls.__module__):
-            type.__setattr__(cls, "__allframe_place__", place)
+        note_place(cls)
         # What pydantic knows, such as extra="forbid", does not come here.
         _refuse(cls, [f"It has no class keyword {keyword!r}. It has: name, version." for keyword in kwargs])
         cls.event_name = cls.__name__ if name is None else name
@@ -75,11 +74,8 @@ class Event(BaseModel):
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__()
-        if not cls.model_config.get("hide_input_in_errors") and may_hold_secrets(cls):
-            # What pydantic says of a bad value must not quote it.
-            cls.model_config["hide_input_in_errors"] = True
-            cls.model_rebuild(force=True, raise_errors=False)
-        if _is_parametrised(cls):
+        hide_inputs(cls)
+        if is_parametrised(cls):
             return
         _refuse(cls, _hidden(cls) or _problems(cls))
         _NAMES.add(cls.event_name, cls.event_version, cls)
@@ -320,7 +316,7 @@ def is_stream_name(name: object) -> bool:
 def _check_name(cls: type[Event]) -> None:
     if cls is Event:
         raise PayloadError("A bare Event cannot be stored. Derive a class from it, which gives it a name and fields.")
-    if _is_parametrised(cls):
+    if is_parametrised(cls):
         raise PayloadError(
             f"An event of {cls.__qualname__} cannot be stored: its class has no name to be found by. Give it a class of "
             f"its own: class X({cls.__qualname__})."
@@ -329,11 +325,6 @@ def _check_name(cls: type[Event]) -> None:
         _NAMES.find(cls.event_name, cls.event_version)
     except DefinitionError as error:
         raise PayloadError(str(error)) from error
-
-
-def _is_parametrised(cls: type[Event]) -> bool:
-    """Whether it is made by ``Content[Decimal]``, and by no ``class`` statement."""
-    return cls.__pydantic_generic_metadata__["origin"] is not None
 
 
 def _refuse(cls: type[Event], texts: list[str]) -> None:
@@ -350,15 +341,7 @@ def _hidden(cls: type[Event]) -> list[str]:
 
 
 def _problems(cls: type[Event]) -> list[str]:
-    problems = []
-    name: object = cls.event_name
-    version: object = cls.event_version
-    if not isinstance(name, str) or not name or name.startswith("$") or not name.isprintable():
-        problems.append(
-            f"Its name is {name!r}. Expected printable text that does not begin with '$', which is allframe's own."
-        )
-    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        problems.append(f"Its version is {version!r}. Expected a whole number from 1.")
+    problems = naming_problems(cls.event_name, cls.event_version)
     template: object = getattr(cls, "__stream__", None)
     if template is not None:
         problems += _template_problems(cls, template)

@@ -13,7 +13,8 @@ from difflib import get_close_matches
 from typing import TypeAlias
 
 from allframe.errors import Problem
-from allframe.events.upcasting import RULE, Upcaster, is_version
+from allframe.events.upcasting import RULE, Upcaster
+from allframe.naming import is_version
 
 __all__ = ["Form", "form_after", "form_before", "problems_at_once", "problems_of_chains", "way_from"]
 

@@ -17,7 +17,9 @@ from allframe.errors import PayloadError, StoreFormatError
 from allframe.events.backend import StoredSnapshot
 from allframe.events.coded import check_plain_snapshot, refuse_reserved
 from allframe.events.event import Versions
+from allframe.events.upcasting import identity_of
 from allframe.masking import shown
+from allframe.naming import is_version
 from allframe.payload import Payload
 
 __all__ = ["Snapshot", "snapshot_type", "to_snapshot", "to_stored"]
@@ -42,19 +44,18 @@ class Snapshot(Generic[M]):
 
 
 def snapshot_type(cls: type[BaseModel]) -> tuple[str, int]:
-    """The stored name and version of a model: its own ``snapshot_name`` and ``snapshot_version``, or the class's name
-    and 1. Neither is inherited.
+    """The stored name and version of a model, as `identity_of` has them.
 
     Raises:
         PayloadError: if the name is no printable text that is not empty, or the version no whole number from 1.
     """
-    name: object = vars(cls).get("snapshot_name", cls.__name__)
-    version: object = vars(cls).get("snapshot_version", 1)
-    if not isinstance(name, str) or not name or not name.isprintable():
+    name, version = identity_of(cls)
+    said: object = name
+    if not isinstance(said, str) or not said or not said.isprintable():
         raise PayloadError(
             f"{cls.__qualname__} cannot be a snapshot: its snapshot_name is {name!r}. Expected printable text."
         )
-    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+    if not is_version(version):
         raise PayloadError(
             f"{cls.__qualname__} cannot be a snapshot: its snapshot_version is {version!r}. Expected a whole number "
             "from 1."

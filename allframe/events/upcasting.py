@@ -17,8 +17,9 @@ from pydantic_core import from_json, to_json
 
 from allframe.errors import DefinitionError, Problem
 from allframe.events.event import Event, event_payload
+from allframe.naming import is_version
 from allframe.payload import Payload
-from allframe.source import place_here, place_of, place_of_caller
+from allframe.source import note_place, place_of, place_of_caller
 
 __all__ = ["RULE", "AutoUpcaster", "Upcaster", "UpcasterFunction", "identity_of", "upcasts"]
 
@@ -60,8 +61,7 @@ class Upcaster(ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if place := place_here(cls.__module__):
-            type.__setattr__(cls, "__allframe_place__", place)
+        note_place(cls)
 
     def __str__(self) -> str:
         return f"{type(self).__qualname__} ({self.where})"
@@ -214,8 +214,3 @@ def identity_of(model: type[BaseModel]) -> tuple[str, int]:
         return model.event_name, model.event_version
     own = vars(model)
     return own.get("snapshot_name", model.__name__), own.get("snapshot_version", 1)
-
-
-def is_version(version: object) -> bool:
-    """Whether it can be the version of something: a whole number from 1."""
-    return isinstance(version, int) and not isinstance(version, bool) and version >= 1

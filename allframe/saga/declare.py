@@ -37,7 +37,7 @@ from allframe.saga.marks import (
     place_of_function,
 )
 from allframe.saga.retry import Retry
-from allframe.source import place_here, place_in, place_of
+from allframe.source import note_place, place_in, place_of
 
 __all__ = ["SAGAS", "Saga", "compensates", "step"]
 
@@ -320,8 +320,7 @@ class Saga(BaseModel, metaclass=SagaMeta):
                 "timeout, unknown_on, known_on and abstract."
             )
             raise TypeError(text) from error
-        if place := place_here(cls.__module__):
-            type.__setattr__(cls, "__allframe_place__", place)
+        note_place(cls)
         # Before pydantic would warn of the same, less clearly.
         problems = [_hidden(cls, field) for field in fields_of(cls) if field in _OURS or hasattr(Saga, field)]
         if problems:

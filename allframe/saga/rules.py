@@ -20,6 +20,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from allframe.errors import Problem
+from allframe.naming import is_version
 from allframe.saga.definition import Declared, Definition, Nameless
 from allframe.saga.marks import CompensationMark, Misplaced, SagaOptions, StepMark
 from allframe.saga.retry import LONGEST, Retry, is_number
@@ -72,7 +73,7 @@ def _name_and_version(definition: Definition) -> Iterator[Problem]:
     name, version = definition.name, definition.version
     if not is_name(name):
         yield Problem("AF119", f"Its name is {name!r}. {NAME_RULE}", definition.where)
-    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+    if not is_version(version):
         yield Problem("AF119", f"Its version is {version!r}. Expected a whole number from 1.", definition.where)
     seen: dict[str, str] = {}
     for step in definition.steps:

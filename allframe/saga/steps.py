@@ -28,7 +28,7 @@ from allframe.saga.marks import FROZEN, CompensationMark, Misplaced, SagaOptions
 from allframe.saga.retry import Retry
 from allframe.saga.rules import check_structure
 from allframe.saga.storable import check_storage
-from allframe.source import place_here, place_in, place_of
+from allframe.source import note_place, place_in, place_of
 
 __all__ = ["STEPS", "SagaStep", "parts_of"]
 
@@ -186,8 +186,7 @@ class SagaStep(BaseModel, metaclass=StepMeta):
                 f"abstract, {', '.join(sorted({*_OPTIONS, *_UNDO_OPTIONS}))}."
             )
         super().__init_subclass__()
-        if place := place_here(cls.__module__):
-            type.__setattr__(cls, "__allframe_place__", place)
+        note_place(cls)
         # Before pydantic would warn of the same, less clearly.
         problems = [_hidden(cls, field) for field in fields_of(cls) if field in _OURS or hasattr(SagaStep, field)]
         if problems:

@@ -86,6 +86,24 @@ def test_every_order_takes_it(encrypted: Shop, arguments: tuple[str, ...], code:
     assert b"plain-reason" not in (encrypted.folder / "sagas.db").read_bytes()
 
 
+def test_what_shows_events_takes_it(shop: Shop) -> None:
+    (shop.folder / "keys.py").write_text(KEYS)
+    packed = ("--codec", "keys.py:instance")
+    shop.run("run", "shop.py:Order", json.dumps({"$id": "a", "item": "tea" * 100}), *STORE, *packed)
+
+    read = shop.run("events", "read", "$saga/a", *STORE, *packed).stdout
+    stats = shop.run("events", "stats", *STORE, *packed).stdout
+    tail = shop.start("events", "tail", *STORE, *packed, "--after", "0", "--system")
+    with tail:
+        assert tail.stdout is not None
+        tailed = [tail.stdout.readline() for _ in range(2)]
+        tail.kill()
+
+    assert '"tea' + "tea" * 50 in read
+    assert "zlib" in stats
+    assert any('"tea' + "tea" * 50 in line for line in tailed)
+
+
 def test_a_service_takes_it(encrypted: Shop) -> None:
     env = {"STORE_KEY": KEY}
     encrypted.run("retry", "b", "--reason", "mended", *STORE, *CODEC, env=env)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 
 import anyio
 import pytest
 
 from allframe import EventStore, ProjectionFailed, ProjectionRegistry
+from allframe.events import EncryptionCodec
 from tests.cli.shell import Shop
 from tests.cqrs.accounts import BalancesTable, Trap, deposit
+from tests.events.past import store_past
 
 MODULE = """
 from allframe import Event, Projection, RecordedEvent, SqlProjection, Transaction
@@ -34,6 +38,26 @@ class Seen(Projection, name="seen"):
     def apply(self, event: Event, recorded: RecordedEvent) -> None: ...
 
     def reset(self) -> None: ...
+"""
+#: The same, after an event was renamed.
+UPCAST = (
+    MODULE
+    + """
+from allframe import VersionRegistry, upcasts
+
+
+@upcasts("accounts.deposited_once", from_version=1, to_type="accounts.deposited", to_version=1)
+def call_them_amounts(data: dict[str, object]) -> dict[str, object]:
+    return {"account": data["account"], "amount": data["pounds"]}
+
+
+versions = VersionRegistry([call_them_amounts])
+"""
+)
+KEYS = """
+from allframe.events import EncryptionCodec
+
+codec = EncryptionCodec(b"k" * 32)
 """
 STORE = ("--store", "sqlite:///bank.db")
 REBUILD = ("projections", "rebuild", "balances_table", *STORE)
@@ -111,6 +135,27 @@ def test_rebuilds_beside_the_owner(shop: Shop, url: str) -> None:
 
     assert "up to date" in shop.run("projections", "list", *STORE).stdout
     shop.run(*REBUILD, "--module", "reports.py", "--quiet")
+
+
+def test_reads_what_the_modules_upcasters_and_the_codec_read(shop: Shop, url: str) -> None:
+    (shop.folder / "reports.py").write_text(UPCAST)
+    (shop.folder / "keys.py").write_text(KEYS)
+    codec = ("--codec", "keys.py:codec")
+
+    async def fill() -> None:
+        async with EventStore(url, codec=EncryptionCodec(b"k" * 32)) as store:
+            await store_past(store, "account-A", ("accounts.deposited_once", 1, {"account": "A", "pounds": 3}))
+
+    anyio.run(fill)
+
+    assert "--codec MODULE:NAME" in shop.run("projections", "list", *STORE, code=3).stderr
+    done = shop.run(*REBUILD, "-m", "reports.py", *codec, "-q")
+    listed = shop.run("projections", "list", *STORE, *codec).stdout
+
+    assert done.stdout == "balances_table was rebuilt up to position 1.\n"
+    assert "up to date" in listed
+    with closing(sqlite3.connect(shop.folder / "bank.db.projections" / "balances_table.db")) as tables:
+        assert tables.execute("SELECT * FROM balances").fetchall() == [("A", 6)]
 
 
 def test_says_why_it_cannot(shop: Shop, url: str) -> None:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from allframe import CommandBus, EventStore
+from tests.cqrs.accounts import KINDS, Balances, BalancesTable, Trap
 
 
 @pytest.fixture
@@ -16,3 +17,14 @@ async def store(store_url: str) -> AsyncIterator[EventStore]:
 @pytest.fixture
 def bus(store: EventStore) -> CommandBus:
     return CommandBus(store)
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> type[Balances] | type[BalancesTable]:
+    """Balances in memory, and in tables."""
+    return KINDS[request.param]
+
+
+@pytest.fixture(autouse=True)
+def _no_trap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Trap, "amount", None)

@@ -23,19 +23,9 @@ from allframe import (
     StoreInUse,
     Transaction,
 )
-from tests.cqrs.accounts import ADD, KINDS, Balances, BalancesTable, Deposited, Trap, balances, deposit
+from tests.cqrs.accounts import ADD, Balances, BalancesTable, Deposited, Trap, balances, deposit
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(params=KINDS)
-def kind(request: pytest.FixtureRequest) -> type[Balances] | type[BalancesTable]:
-    return KINDS[request.param]
-
-
-@pytest.fixture(autouse=True)
-def _no_trap(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Trap, "amount", None)
 
 
 class Rate:

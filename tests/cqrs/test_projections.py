@@ -23,7 +23,6 @@ from allframe import (
     step,
 )
 from tests.cqrs.accounts import (
-    KINDS,
     SCHEMA,
     Balances,
     BalancesTable,
@@ -36,16 +35,6 @@ from tests.cqrs.accounts import (
 )
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(params=KINDS)
-def kind(request: pytest.FixtureRequest) -> type[Balances] | type[BalancesTable]:
-    return KINDS[request.param]
-
-
-@pytest.fixture(autouse=True)
-def _no_trap(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Trap, "amount", None)
 
 
 async def test_has_what_was_there_before_it_was_registered(
