@@ -80,6 +80,25 @@ async def test_a_repetition_is_answered_from_the_store(bus: CommandBus, counter:
     ]
 
 
+async def test_equal_sets_are_one_payload_whatever_order_python_has_them_in(bus: CommandBus) -> None:
+    class Tag(Command, name="idempotency.tag"):
+        tags: frozenset[int]
+
+    calls: list[Tag] = []
+
+    @bus.handler
+    async def tag(command: Tag) -> None:
+        calls.append(command)
+
+    one, other = Tag(tags=frozenset([0, 8])), Tag(tags=frozenset([8, 0]))
+    assert list(one.tags) != list(other.tags), "as for equal texts in two processes"
+
+    await bus.dispatch_idempotent(one, "k1")
+    await bus.dispatch_idempotent(other, "k1")
+
+    assert calls == [one]
+
+
 async def test_it_is_answered_after_a_crash(
     bus: CommandBus, counter: Counter, store: EventStore, tmp_path: Path
 ) -> None:
