@@ -313,7 +313,7 @@ class CommandBus:
         attempt = 0
         while True:
             attempt += 1
-            context = this.context.again()
+            context = this.context.again(0 if this.found is None else this.found.version)
 
             async def commit(decided: object) -> list[Event]:
                 return await self._append(this, read_decision(decided, this.handler.where))
