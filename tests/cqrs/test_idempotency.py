@@ -32,7 +32,9 @@ from allframe import (
     SagaOrchestrator,
     StoreFormatError,
     StoreUnavailable,
+    VersionRegistry,
     step,
+    upcasts,
 )
 from allframe.cqrs.command_bus import Next
 from allframe.cqrs.idempotency import KeyRecord, digest_of, key_stream
@@ -265,6 +267,37 @@ async def test_a_key_is_kept_for_ever_unless_said(store: EventStore, clock: Virt
 def test_what_is_no_time_to_keep_keys_is_refused(keep: Any) -> None:
     with pytest.raises(ValueError, match="keep_keys is seconds above 0 and below 1e9, a timedelta, or None for ever"):
         CommandBus(EventStore(), keep_keys=keep)
+
+
+# --- versions --------------------------------------------------------------------------------------------------------
+
+
+class NotedV1(Event, name="idempotency.noted", version=1):
+    __stream__ = "notes"
+
+
+class Noted(Event, name="idempotency.noted", version=2):
+    __stream__ = "notes"
+    by: str
+
+
+@upcasts("idempotency.noted", from_version=1)
+def by_nobody(data: dict[str, Any]) -> dict[str, Any]:
+    return {**data, "by": "nobody"}
+
+
+async def test_the_first_answer_has_the_events_of_today_as_the_repetition_has(store_url: str) -> None:
+    async with EventStore(store_url, versions=VersionRegistry([by_nobody])) as store:
+        bus = CommandBus(store)
+
+        @bus.handler
+        async def withdraw(command: Withdraw) -> NotedV1:
+            return NotedV1()
+
+        first = await bus.dispatch_idempotent(A5, "k1")
+        again = await bus.dispatch_idempotent(A5, "k1")
+
+    assert first == again == [Noted(by="nobody")]
 
 
 # --- rejections and errors -------------------------------------------------------------------------------------------
