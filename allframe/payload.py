@@ -2,7 +2,7 @@
 
 What is stored must be read back equal, for a saga that goes on after a crash has only what was stored. So a value makes
 the round trip before it is recorded: dumped with warnings as errors, loaded strictly, compared. The loaded copy is what
-later steps are given, live as after a crash: type and value are the same in both.
+later steps are given, live as after a crash: type and value are the same in both. Equal sets are written in one order.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing_extensions import TypeAliasType
 
 from allframe.errors import PayloadError
 from allframe.masking import has_secrets, reveal, shown
+from allframe.sets import has_sets, sort_sets
 
 __all__ = ["MAX_BYTES", "MAX_DEPTH", "Payload", "canonical", "check_size"]
 
@@ -37,11 +38,12 @@ class Payload:
         PayloadError: when made of an annotation that has no JSON form (an open file, a lock).
     """
 
-    __slots__ = ("_adapter", "_hides", "annotation")
+    __slots__ = ("_adapter", "_has_sets", "_hides", "annotation")
 
     def __init__(self, annotation: Any) -> None:
         self.annotation = annotation
         self._hides: bool | None = None
+        self._has_sets: bool | None = None
         try:
             self._adapter = _adapter(annotation)
         except Exception as error:
@@ -67,6 +69,16 @@ class Payload:
                 self._hides = True
         return self._hides
 
+    @property
+    def has_sets(self) -> bool:
+        """Whether its values can have sets, whose order says nothing."""
+        if self._has_sets is None:
+            try:
+                self._has_sets = has_sets(self.schema())
+            except PayloadError:  # nobody can say what is in it
+                self._has_sets = True
+        return self._has_sets
+
     def store(self, value: Any, what: str) -> tuple[bytes, Any]:
         """The JSON of ``value`` and the value that reading it gives, which equals it.
 
@@ -81,6 +93,8 @@ class Payload:
             data = self._adapter.serializer.to_json(value, warnings="error", by_alias=False, round_trip=True)
             if self.hides:
                 data = to_json(reveal(value, from_json(data), _PLAIN))
+            if self.has_sets:
+                data = to_json(sort_sets(value, from_json(data)))
             check_size(data, what)
             _check_depth(data, what)
             loaded = self._adapter.validator.validate_json(data, strict=True, by_alias=False, by_name=True)

@@ -8,7 +8,7 @@ import math
 import socket
 import threading
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum, IntEnum, StrEnum
@@ -19,7 +19,18 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import Base64Bytes, BaseModel, ConfigDict, Field, Json, JsonValue, computed_field, field_validator
+from pydantic import (
+    Base64Bytes,
+    BaseModel,
+    ConfigDict,
+    Field,
+    Json,
+    JsonValue,
+    RootModel,
+    SecretStr,
+    computed_field,
+    field_validator,
+)
 from typing_extensions import TypedDict
 
 from allframe.errors import PayloadError
@@ -569,6 +580,49 @@ def test_whatever_is_accepted_comes_back_equal_and_whatever_is_not_is_a_payload_
         assert payload.store(again, "It")[1] == value, "and what was read can be stored again"
         return
     assert refusal.startswith("It ")
+
+
+# --- sets ------------------------------------------------------------------------------------------------------------
+
+
+class Tagged(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    tags: frozenset[int]
+
+
+@dataclasses.dataclass
+class Tags:
+    of: dict[str, set[int]]
+    secret: SecretStr
+
+
+# Equal, and Python goes through them in another order; as it does with texts in each process.
+ONE, OTHER = [0, 8, 16], [16, 8, 0]
+SETS: list[tuple[Any, Callable[[list[int]], Any]]] = [
+    (set[int], set),
+    (set[str | int] | None, set),
+    (Tagged, lambda items: Tagged(tags=frozenset(items))),
+    (set[Tagged], lambda items: {Tagged(tags=frozenset(items))}),
+    (RootModel[set[int]], lambda items: RootModel[set[int]](set(items))),
+    (Tags, lambda items: Tags({"a": set(items)}, SecretStr("s"))),
+    (list[tuple[int, set[int]]], lambda items: [(1, set(items))]),
+    (set[frozenset[int]], lambda items: {frozenset(items), frozenset({1})}),
+]
+
+
+@pytest.mark.parametrize(("annotation", "made"), SETS, ids=steady)
+def test_equal_sets_are_stored_as_equal_bytes(annotation: Any, made: Callable[[list[int]], Any]) -> None:
+    assert list(set(ONE)) != list(set(OTHER))
+
+    data, loaded = Payload(annotation).store(made(ONE), "It")
+
+    assert data == Payload(annotation).store(made(OTHER), "It")[0]
+    assert loaded == Payload(annotation).load(data, "It") == made(OTHER)
+
+
+def test_a_list_keeps_its_order_beside_a_set() -> None:
+    assert Payload(tuple[list[int], set[int]]).store((OTHER, set(OTHER)), "It")[0] == b"[[16,8,0],[0,16,8]]"
 
 
 # --- canonical -------------------------------------------------------------------------------------------------------

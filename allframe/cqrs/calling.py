@@ -19,9 +19,11 @@ from allframe.clock import waiting_for_thread
 from allframe.cqrs.handlers import Handler
 from allframe.cqrs.message import Message
 from allframe.errors import DependencyMissing
+from allframe.events.store import EventStore
 from allframe.inject import Provider, Scope
+from allframe.masking import shown
 
-__all__ = ["Caller"]
+__all__ = ["Caller", "check_given"]
 
 T = TypeVar("T")
 
@@ -90,6 +92,19 @@ class Caller:
             return await returned if inspect.isawaitable(returned) else returned
         finally:
             _in_handler.reset(token)
+
+
+def check_given(store: object, starter: object) -> None:
+    """
+    Raises:
+        TypeError: if a bus can do nothing with them.
+    """
+    if not isinstance(store, EventStore):
+        raise TypeError(
+            f"CommandBus takes an EventStore, found {shown(store)}. Open one: async with EventStore(url) as store."
+        )
+    if starter is not None and not callable(starter):
+        raise TypeError(f"starter= takes what starts a saga, such as orchestrator.start, found {shown(starter)}.")
 
 
 async def _in_thread(call: Callable[[], Any], *, nested: bool) -> Any:

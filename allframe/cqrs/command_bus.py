@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any, Concatenate, Protocol, TypeAlias, TypeVar, overload
 
 from allframe.clock import Clock, SystemClock, to_microseconds
-from allframe.cqrs.calling import Caller
+from allframe.cqrs.calling import Caller, check_given
 from allframe.cqrs.command import COMMANDS, Command
 from allframe.cqrs.commit import commit_surely
 from allframe.cqrs.context import CommandContext, Starter
@@ -37,7 +37,9 @@ from allframe.events.backend import Commit, Write, new_id
 from allframe.events.correlation import caused_by, with_correlation
 from allframe.events.event import Event
 from allframe.events.store import EventStore
+from allframe.events.versioning import as_read
 from allframe.inject import AsyncContainer, Container, Provider
+from allframe.masking import shown
 from allframe.payload import Payload
 from allframe.source import names_of_caller
 
@@ -119,6 +121,7 @@ class CommandBus:
         keep_keys: float | timedelta | None = None,
         clock: Clock | None = None,
     ) -> None:
+        check_given(store, starter)
         self._store, self._starter = store, starter
         made = None if container is None else Container(container, context=(CommandContext,))
         self._caller = Caller(Provider(provide, made), "CommandBus")
@@ -166,6 +169,8 @@ class CommandBus:
         ``async def middleware(command, context, call_next)`` returns the events: those of ``await call_next(command)``,
         whose errors it sees as well.
         """
+        if not callable(middleware):
+            raise TypeError(f"Expected async def middleware(command, context, call_next), found {shown(middleware)}.")
         self._middleware = (*self._middleware, middleware)
         return middleware
 
@@ -313,7 +318,7 @@ class CommandBus:
         attempt = 0
         while True:
             attempt += 1
-            context = this.context.again()
+            context = this.context.again(0 if this.found is None else this.found.version)
 
             async def commit(decided: object) -> list[Event]:
                 return await self._append(this, read_decision(decided, this.handler.where))
@@ -333,8 +338,10 @@ class CommandBus:
                     raise conflict.error from None
 
     async def _append(self, this: _Dispatch, decided: Sequence[StreamWrite]) -> list[Event]:
+        # As they will be read: a repetition is answered so.
+        answer = [as_read(event, self._store.versions) for _, events, _ in decided for event in events]
         await self._write(this, decided, None)
-        return [event for _, events, _ in decided for event in events]
+        return answer
 
     async def _write(self, this: _Dispatch, decided: Sequence[StreamWrite], rejection: CommandRejected | None) -> None:
         """Commit the events, and the key's record before them.

@@ -42,6 +42,7 @@ class CommandContext:
         starter: Starter | None,
         dispatch: Callable[[CommandContext, Command], Awaitable[list[Event]]],
         counted: tuple[int, Mapping[str, int]] = (0, {}),
+        life: int = 0,
     ) -> None:
         self.command_id = command_id
         self.correlation_id = correlation_id
@@ -49,6 +50,8 @@ class CommandContext:
         self._command, self._starter, self._dispatch = command, starter, dispatch
         #: How many sagas it has begun, and how often it has dispatched what.
         self._started, self._nested = counted[0], Counter(counted[1])
+        #: How often its key was used before, and expired.
+        self._life = life
 
     async def start(self, saga: Any, *, id: str | None = None) -> Any:  # noqa: A002
         """Begin a saga; gives what the bus's starter gives, which is a `SagaHandle` of an orchestrator's.
@@ -81,8 +84,8 @@ class CommandContext:
         """
         return await self._dispatch(self, command)
 
-    def again(self) -> CommandContext:
-        """The same for one more call, which counts from where this one has come to."""
+    def again(self, life: int) -> CommandContext:
+        """The same for one more call, which counts from where this one has come to. ``life``: how often its key has expired."""
         return CommandContext(
             self._command,
             self.command_id,
@@ -91,6 +94,7 @@ class CommandContext:
             starter=self._starter,
             dispatch=self._dispatch,
             counted=(self._started, self._nested),
+            life=life,
         )
 
     def key_for(self, command: type[Command], digest: str) -> str:
@@ -98,13 +102,19 @@ class CommandContext:
 
         By the payload and not by the order alone: those that are dispatched side by side have no order.
         """
-        same = f"{self._command}/{self.idempotency_key}/{command.message_name}/{digest[:32]}"
+        same = f"{self._named(1)}/{command.message_name}/{digest[:32]}"
         self._nested[same] += 1
         return short(f"{same}/{self._nested[same]}")
 
     def _saga_id(self) -> str:
-        base = self.command_id if self.idempotency_key is None else f"{self._command}/{self.idempotency_key}"
-        return short(base if self._started == 1 else f"{base}/{self._started}")
+        if self.idempotency_key is None:
+            return self.command_id if self._started == 1 else f"{self.command_id}/{self._started}"
+        return short(self._named(self._started))
+
+    def _named(self, number: int) -> str:
+        """What no other key, number or life of the key comes to: a command's name has no ``/``, and is not empty."""
+        name = f"{self._command}/{self.idempotency_key}"
+        return name if number == 1 and not self._life else f"/{number}/{self._life}/{name}"
 
 
 def short(text: str) -> str:

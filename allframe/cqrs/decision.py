@@ -63,7 +63,11 @@ def _checked(item: object, handler: str) -> StreamWrite:
                 f"The handler {handler} appends to the stream {stream!r}. A stream needs a name of Unicode text without a "
                 "NUL character, and names that begin with '$' are allframe's own."
             )
-    raise _refused(item, handler)
+    raise PayloadError(
+        f"The handler {handler} returned a list with {shown(item)} in it, and nothing was appended. Expected each item to "
+        'be an event, or each to be ("stream", [one event or more], expected_version), the version a whole number from 0 '
+        "or None."
+    )
 
 
 def _is_version(expected: object) -> bool:

@@ -21,6 +21,7 @@ from allframe.errors import CommandRejected, IdempotencyConflict, PayloadError, 
 from allframe.events.backend import Row, StoredRow, Write, new_id
 from allframe.events.event import Event
 from allframe.events.store import EventStore, to_recorded
+from allframe.masking import shown
 from allframe.payload import Payload, canonical
 
 __all__ = ["Found", "KeyRecord", "check_key", "digest_of", "find", "key_stream", "rejection_of", "seconds_to_keep"]
@@ -37,6 +38,8 @@ class Rejection:
     message: str
     reason: str | None
     details: dict[str, Any]
+    #: Whose it is: a command's that was dispatched within this one, it may be. None: this one's.
+    command: str | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class KeyRecord:
 
 
 _RECORD = Payload(KeyRecord)
+_REJECTION = Payload(Rejection)
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,7 @@ class Found:
                 command=command,
             )
         if self.record.rejection is not None:
-            raise _revive(self.record.rejection, command)
+            raise _revive(self.record.rejection, self.record.rejection.command or command)
         return await _events_after(store, self.row.position, self.record.events)
 
 
@@ -175,8 +179,21 @@ def _defaults(command: Command) -> Iterator[str]:
 
 
 def rejection_of(error: CommandRejected) -> Rejection:
-    """``error``, to be stored."""
-    return Rejection(type(error).__name__, str(error), error.reason, dict(error.details))
+    """``error``, to be stored.
+
+    Raises:
+        PayloadError: if it cannot be, and given back as it is.
+    """
+    rejection = Rejection(type(error).__name__, str(error), error.reason, dict(error.details), error.command)
+    try:
+        _REJECTION.store(rejection, "It")
+    except PayloadError:
+        raise PayloadError(
+            f"The command {error.command!r} was rejected by {rejection.kind}, which an idempotency key cannot remember, and "
+            "nothing was recorded. Expected a message and a reason of Unicode text, and details of plain JSON values. Found: "
+            f"reason={shown(rejection.reason)}, details={shown(rejection.details)}."
+        ) from error
+    return rejection
 
 
 def _revive(rejection: Rejection, command: str) -> CommandRejected:

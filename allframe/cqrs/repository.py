@@ -47,6 +47,8 @@ class Repository(Generic[A]):
     """
 
     def __init__(self, store: EventStore, aggregate: type[A], *, snapshot_every: int | None = None) -> None:
+        if not isinstance(store, EventStore):
+            raise TypeError(f"Repository takes an EventStore, found {shown(store)}.")
         check_usable(aggregate)
         if snapshot_every is not None and snapshot_every < 1:
             raise ValueError(f"Expected snapshot_every from 1, or None for no snapshots, found {snapshot_every!r}.")

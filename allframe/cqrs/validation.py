@@ -49,7 +49,9 @@ def parse(cls: type[M], payload: Mapping[str, Any] | str | bytes) -> M:
     try:
         if isinstance(payload, str | bytes | bytearray):
             return cls.model_validate_json(payload, by_alias=True, by_name=True)
-        return cls.model_validate(dict(payload), by_alias=True, by_name=True)
+        # What is no mapping, such as a list that came as JSON, is told of like anything else that is wrong.
+        given: object = payload
+        return cls.model_validate(dict(given) if isinstance(given, Mapping) else given, by_alias=True, by_name=True)
     except ValidationError as error:
         raise _invalid(cls, [_Wrong(error)]) from None  # it quotes the payload where a traceback shows it
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from allframe.events.event import RecordedEvent
+from allframe.masking import shown
 
 __all__ = ["Correlation", "caused_by", "correlated", "correlation_in", "current_correlation", "with_correlation"]
 
@@ -45,12 +46,18 @@ def correlated(by: str | RecordedEvent) -> Iterator[Correlation]:
     """Within the block, what is appended, dispatched and started belongs to ``by``.
 
     ``by`` is the id of a request, or an event that is being handled: then what comes of it has the event's correlation,
-    or the event's id where it has none, and the event as its cause.
+    or the event's id where it has none, and the event as its cause. A record of a saga has that of the saga.
+
+    Raises:
+        TypeError: if it is neither.
     """
-    if isinstance(by, RecordedEvent):
-        correlation = Correlation(str(by.metadata.get("correlation_id") or by.id), by.id)
+    given: object = by
+    if isinstance(given, RecordedEvent):
+        correlation = Correlation(str(given.metadata.get("correlation_id") or _begun_by(given)), given.id)
+    elif not isinstance(given, str) or not given:
+        raise TypeError(f"Expected the id of a request, which is a text, or a RecordedEvent. Found {shown(given)}.")
     else:
-        correlation = Correlation(by)
+        correlation = Correlation(given)
     with _holding(correlation):
         yield correlation
 
@@ -82,6 +89,12 @@ def correlation_in(metadata: Mapping[str, Any]) -> Correlation | None:
     if not isinstance(correlation_id, str):
         return None
     return Correlation(correlation_id, causation_id if isinstance(causation_id, str) else None)
+
+
+def _begun_by(recorded: RecordedEvent) -> str:
+    """The correlation that begins with it: a saga that was started in none begins one, which its records belong to."""
+    category, _, saga_id = recorded.stream.partition("/")
+    return saga_id if category == "$saga" else recorded.id
 
 
 @contextmanager

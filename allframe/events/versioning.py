@@ -13,12 +13,12 @@ from pydantic import BaseModel
 from pydantic_core import from_json, to_json
 
 from allframe.errors import DefinitionError, Problem, StoreFormatError
-from allframe.events.event import Event, class_of, event_payload, known_versions
+from allframe.events.event import Event, Versions, class_of, decode, event_payload, known_versions
 from allframe.events.lineage import Form, form_after, form_before, problems_at_once, problems_of_chains, way_from
 from allframe.events.upcasting import RULE, AutoUpcaster, Upcaster, identity_of
 from allframe.masking import may_hold_secrets
 
-__all__ = ["MigrationPath", "VersionRegistry"]
+__all__ = ["MigrationPath", "VersionRegistry", "as_read"]
 
 
 @dataclass(frozen=True)
@@ -213,6 +213,20 @@ class VersionRegistry:
 
     def __repr__(self) -> str:
         return f"VersionRegistry([{', '.join(map(str, self.get_migrations()))}])"
+
+
+def as_read(event: Event, versions: Versions | None) -> Event:
+    """``event`` as it is when it is read from a store: of the class that it has today.
+
+    Raises:
+        PayloadError: if it cannot be stored.
+        StoreFormatError: if it cannot be upcast.
+    """
+    cls = type(event)
+    if versions is None or not versions.has_upcaster(cls.event_name, cls.event_version):
+        return event
+    data, _ = event_payload(cls).store(event, f"The event {cls.event_name!r}")
+    return decode(cls.event_name, cls.event_version, data, versions)
 
 
 def _checked(content: object) -> dict[str, Any]:

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 
+from pydantic_core import from_json
+
 from allframe.errors import OperationRefused
 from allframe.events.backend import Commit, EventStoreBackend, Write
-from allframe.saga.encoding import row_of
+from allframe.events.correlation import correlation_in
+from allframe.saga.encoding import rows_of
 from allframe.saga.execution import Execution
 from allframe.saga.forecast import Receipt, receipt_of
 from allframe.saga.monitor import Monitor, StoredSaga, head_of
@@ -73,7 +76,7 @@ def _check_output(order: Order, saga_id: str, execution: Execution, output: Stor
 
 def _commit(saga_id: str, stored: StoredSaga, records: list[Record], version: int, now: int) -> Commit:
     stream = saga_stream(saga_id)
-    rows = tuple(row_of(record, now) for record in records)
+    rows = rows_of(records, now, stored.execution.correlation)
     head = head_of(stream, stored.execution, digest_of(stored.started.input))
     return Commit((Write(stream, rows, version),), head)
 
@@ -93,7 +96,8 @@ async def block(backend: EventStoreBackend, saga_id: str, blocked: SagaBlocked, 
         epoch=blocked.epoch,
         attention=True,
     )
-    return Commit((Write(stream, (row_of(blocked, now),), len(rows)),), changed)
+    correlation = None if rows[0].metadata is None else correlation_in(from_json(rows[0].metadata))
+    return Commit((Write(stream, rows_of([blocked], now, correlation), len(rows)),), changed)
 
 
 async def refused_for(moved: Moved, monitor: Monitor, saga_id: str, order: Order) -> OperationRefused:

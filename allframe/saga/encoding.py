@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, Final
 
@@ -11,9 +12,10 @@ from pydantic_core import PydanticSerializationError, to_json
 
 from allframe.errors import ErrorInfo, StoreFormatError
 from allframe.events.backend import Row, new_id
+from allframe.events.correlation import Correlation
 from allframe.saga.records import Record, SagaStarted, StepResolved, StepSucceeded
 
-__all__ = ["SCHEMA_VERSION", "decode", "encode", "row_of"]
+__all__ = ["SCHEMA_VERSION", "decode", "encode", "row_of", "rows_of"]
 
 #: The version of the stored form of every record.
 SCHEMA_VERSION: Final = 1
@@ -28,6 +30,18 @@ _ABSENT: Final = object()
 def row_of(record: Record, now: int, metadata: bytes | None = None) -> Row:
     """The row that is to be stored. ``now``: microseconds since 1970, UTC."""
     return Row(new_id(), record.type, SCHEMA_VERSION, encode(record), now, metadata)
+
+
+def rows_of(
+    records: Sequence[Record], now: int, correlation: Correlation | None, *, is_first: bool = False
+) -> tuple[Row, ...]:
+    """The rows of a saga that belongs to ``correlation``: each of them says so. ``is_first``: the first record of the saga is
+    among them, which says what was right before the saga, too."""
+    if correlation is None:
+        return tuple(row_of(record, now) for record in records)
+    about = to_json({"correlation_id": correlation.correlation_id})
+    first = to_json(correlation.as_metadata()) if is_first else about
+    return tuple(row_of(record, now, about if i else first) for i, record in enumerate(records))
 
 
 def encode(record: Record) -> bytes:

@@ -11,7 +11,8 @@ from typing import Any
 
 from allframe.errors import ErrorInfo
 from allframe.events.backend import Write
-from allframe.events.event import Event
+from allframe.events.event import Event, Versions
+from allframe.events.versioning import as_read
 from allframe.inject import type_name
 from allframe.saga.context import StepContext, UnknownReason
 from allframe.saga.graph import Compensation, Step
@@ -46,10 +47,10 @@ class Ended:
     error: BaseException | None = None
 
 
-def judge_step(step: Step, context: StepContext, this: Attempt, now: int) -> Ended:
-    """How an attempt of ``step`` ended. ``now``: microseconds since 1970, UTC."""
+def judge_step(step: Step, context: StepContext, this: Attempt, now: int, versions: Versions | None = None) -> Ended:
+    """How an attempt of ``step`` ended. ``now``: microseconds since 1970, UTC. ``versions``: how events are read."""
     if this.returned:
-        return _succeeded(step, context, this, now)
+        return _succeeded(step, context, this, now, versions)
     if this.making is not None:
         return _not_begun(step, context, this)
     number, error = context.attempt, this.error
@@ -92,11 +93,11 @@ def _not_made(part: str, this: Attempt) -> tuple[ErrorInfo, BaseException]:
     return ErrorInfo(found.type, text, found.traceback), this.error
 
 
-def _succeeded(step: Step, context: StepContext, this: Attempt, now: int) -> Ended:
+def _succeeded(step: Step, context: StepContext, this: Attempt, now: int, versions: Versions | None) -> Ended:
     late, timeout = this.overdue, this.timeout if this.overdue else None
     try:
-        stored = store_output(step, this.value)
-        writes, events = _emitted(context, stored.events, now)
+        stored = store_output(step, this.value, versions)
+        writes, events = _emitted(context, stored.events, now, versions)
     except Exception as error:  # noqa: BLE001 - serializers, templates and __eq__ are the user's, and the effect is there
         info = describe(error)
         lost = StepOutputLost(step=step.name, attempt=context.attempt, error=info, late=late, timeout=timeout)
@@ -113,12 +114,14 @@ def _succeeded(step: Step, context: StepContext, this: Attempt, now: int) -> End
     return Ended(record, writes=writes, events=events, value=stored.value)
 
 
-def judge_compensation(undo: Compensation, context: StepContext, this: Attempt, now: int) -> Ended:
+def judge_compensation(
+    undo: Compensation, context: StepContext, this: Attempt, now: int, versions: Versions | None = None
+) -> Ended:
     """How an attempt to undo a step ended. One that returned after its deadline has undone it all the same."""
     step, number, error = context.step, context.attempt, this.error
     if this.returned:
         try:
-            writes, events = _emitted(context, _events_of(this.value), now)
+            writes, events = _emitted(context, _events_of(this.value), now, versions)
         except Exception as lost:  # noqa: BLE001 - as above
             error = lost
         else:
@@ -136,13 +139,15 @@ def judge_compensation(undo: Compensation, context: StepContext, this: Attempt, 
     return Ended(failed, retry=_admitted(undo.retry, admitted or error), error=error)
 
 
-def _emitted(context: StepContext, returned: Sequence[Event], now: int) -> tuple[tuple[Write, ...], tuple[Event, ...]]:
+def _emitted(
+    context: StepContext, returned: Sequence[Event], now: int, versions: Versions | None
+) -> tuple[tuple[Write, ...], tuple[Event, ...]]:
     """What an attempt emitted, as writes and as events: what it handed to ``ctx.emit`` comes before what it returned."""
     emitted = [*context.emitted, *((event, None) for event in returned)]
     if not emitted:
         return (), ()
     writes = event_writes(emitted, saga_id=context.saga_id, step=context.step, recorded_at=now)
-    return writes, tuple(event for event, _ in emitted)
+    return writes, tuple(as_read(event, versions) for event, _ in emitted)
 
 
 def _events_of(value: Any) -> list[Event]:

@@ -18,6 +18,7 @@ from allframe.events.backend import Write
 from allframe.events.correlation import with_correlation
 from allframe.events.event import Event, Versions, decode, event_payload, stream_of
 from allframe.events.store import make_rows
+from allframe.events.versioning import as_read
 from allframe.payload import check_size
 from allframe.saga.graph import Step
 from allframe.saga.records import Form
@@ -40,11 +41,13 @@ class StoredOutput:
 _NONE = StoredOutput(b"null", "value", None)
 
 
-def store_output(step: Step, value: Any) -> StoredOutput:
-    """Make the round trip with what ``step`` returned.
+def store_output(step: Step, value: Any, versions: Versions | None = None) -> StoredOutput:
+    """Make the round trip with what ``step`` returned. An event of a version that ``versions`` upcasts is appended as it is,
+    and given to later steps as what it is read as.
 
     Raises:
         PayloadError: if it is not what the annotation says, or cannot be stored and read back equal.
+        StoreFormatError: if it cannot be upcast.
     """
     if value is None and step.output.annotation in (None, type(None)):
         return _NONE
@@ -58,14 +61,14 @@ def store_output(step: Step, value: Any) -> StoredOutput:
     if isinstance(value, Event):
         _check_type(step, value, what)
         data, loaded = _store_event(value)
-        return StoredOutput(data, "event", loaded, (loaded,))
+        return StoredOutput(data, "event", as_read(loaded, versions), (loaded,))
     if isinstance(value, list) and value and all(isinstance(item, Event) for item in value):
         _check_type(step, value, what)
         stored = [_store_event(item) for item in value]
         data = b"[" + b",".join(data for data, _ in stored) + b"]"
         check_size(data, what)
         events = [loaded for _, loaded in stored]
-        return StoredOutput(data, "events", events, tuple(events))
+        return StoredOutput(data, "events", [as_read(event, versions) for event in events], tuple(events))
     data, loaded = step.output.store(value, what)
     return StoredOutput(data, "value", loaded)
 

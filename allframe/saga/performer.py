@@ -155,7 +155,7 @@ class Performer:
         this = new_attempt(step.timeout)
         context = self._context(index, state.attempts, step, this)
         await self._call(index, step, context, this)
-        return judge_step(step, context, this, self._now())
+        return judge_step(step, context, this, self._now(), self.engine.versions)
 
     async def _compensate(self, index: int) -> Ended:
         undo = self.graph.steps[index].compensation
@@ -165,7 +165,7 @@ class Performer:
         context = self._context(index, state.undo_attempts, undo, this)
         context.outcome = self.output(index)
         await self._call(index, undo, context, this)
-        return judge_compensation(undo, context, this, self._now())
+        return judge_compensation(undo, context, this, self._now(), self.engine.versions)
 
     async def _call(self, index: int, part: Step | Compensation, context: StepContext, this: Attempt) -> None:
         arguments = self._arguments(part.parameters, context)

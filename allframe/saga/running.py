@@ -21,9 +21,10 @@ from allframe.events.backend import Commit, Head, Row, Write, new_id
 from allframe.events.correlation import current_correlation, with_correlation
 from allframe.events.event import Event
 from allframe.events.store import metadata_json
+from allframe.events.versioning import as_read
 from allframe.payload import canonical
 from allframe.saga.discretion import without_secrets
-from allframe.saga.encoding import SCHEMA_VERSION, row_of
+from allframe.saga.encoding import SCHEMA_VERSION, rows_of
 from allframe.saga.engine import Engine, persist
 from allframe.saga.execution import Execution
 from allframe.saga.graph import SagaGraph
@@ -192,7 +193,7 @@ class RunningSaga:
         with self.performer.correlated():
             writes = event_writes(events, saga_id=self.id, step=order.step or "", recorded_at=now)
         if self.events is not None:
-            self.events += output.events
+            self.events += [as_read(event, self.engine.versions) for event in output.events]
         return writes
 
     def outcome(self) -> SagaOutcome:
@@ -329,10 +330,8 @@ class RunningSaga:
             self.engine.ended(self)
 
     def _commit_of(self, records: list[Record], now: int, before: tuple[Write, ...]) -> Commit:
-        about = None
-        if self.execution.revision == len(records) and self.execution.correlation is not None:
-            about = metadata_json(self.execution.correlation.as_metadata())
-        rows = tuple(row_of(record, now, None if i else about) for i, record in enumerate(records))
+        is_first = self.execution.revision == len(records)
+        rows = rows_of(records, now, self.execution.correlation, is_first=is_first)
         stream = saga_stream(self.id)
         writes = (*before, Write(stream, rows, self.execution.revision - len(records)))
         fingerprint = self.graph.fingerprint

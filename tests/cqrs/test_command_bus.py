@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -105,10 +106,10 @@ async def test_a_handler_may_name_streams_and_the_version_that_they_must_have(
             "Homeless goes to no stream: name one, or give the class",
         ),
         ("done", "returned 'done', and nothing was appended. Expected an event, a list of events, None, or a list of"),
-        ([("journal", [], None)], "Expected an event, a list of events"),
-        ([("journal", [Homeless()], -1)], "Expected an event, a list of events"),
-        ([("journal", [Homeless()])], "Expected an event, a list of events"),
-        ([Homeless(), "x"], "Expected an event, a list of events"),
+        ([("journal", [], None)], "Expected each item to be an event, or each to be"),
+        ([("journal", [Homeless()], -1)], "Expected each item to be an event, or each to be"),
+        ([("journal", [Homeless()])], "Expected each item to be an event, or each to be"),
+        ([Homeless(), "x"], "Expected each item to be an event, or each to be"),
         ([("$saga/x", [Homeless()], None)], r"appends to the stream '\$saga/x'.*begin with '\$' are allframe's own"),
     ],
 )
@@ -673,3 +674,38 @@ def _doubtful(store: EventStore, monkeypatch: pytest.MonkeyPatch, *, times: int,
         raise StoreUnavailable("The disk is gone.", in_doubt=True)
 
     monkeypatch.setattr(store.backend, "commit", commit)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"store": "sqlite:///bank.db"}, "CommandBus takes an EventStore, found 'sqlite:///bank.db'. Open one: "),
+        (
+            {"starter": "orchestrator"},
+            "starter= takes what starts a saga, such as orchestrator.start, found 'orchestrator'.",
+        ),
+    ],
+)
+def test_a_bus_says_at_once_what_it_takes(given: Any, says: str) -> None:
+    with pytest.raises(TypeError, match=re.escape(says)):
+        CommandBus(**{"store": EventStore(), **given})
+
+
+async def test_what_is_no_middleware_is_refused(bus: CommandBus) -> None:
+    nothing: Any = None
+    with pytest.raises(TypeError, match=r"Expected async def middleware\(command, context, call_next\), found None\."):
+        bus.use(nothing)
+
+
+async def test_a_list_with_something_else_in_it_says_what(bus: CommandBus, store: EventStore) -> None:
+    @bus.handler
+    async def withdraw(command: Withdraw) -> Any:
+        return [("account-A", [], None)]
+
+    with pytest.raises(PayloadError) as refusal:
+        await bus.dispatch(A5)
+
+    assert str(refusal.value).endswith(
+        "returned a list with ('account-A', [], None) in it, and nothing was appended. Expected each item to be an event, or "
+        'each to be ("stream", [one event or more], expected_version), the version a whole number from 0 or None.'
+    )

@@ -32,7 +32,9 @@ from allframe import (
     SagaOrchestrator,
     StoreFormatError,
     StoreUnavailable,
+    VersionRegistry,
     step,
+    upcasts,
 )
 from allframe.cqrs.command_bus import Next
 from allframe.cqrs.idempotency import KeyRecord, digest_of, key_stream
@@ -78,6 +80,25 @@ async def test_a_repetition_is_answered_from_the_store(bus: CommandBus, counter:
         ("$command/commands.withdraw/k1", "CommandSettled"),
         ("account-A", "commands.withdrawn"),
     ]
+
+
+async def test_equal_sets_are_one_payload_whatever_order_python_has_them_in(bus: CommandBus) -> None:
+    class Tag(Command, name="idempotency.tag"):
+        tags: frozenset[int]
+
+    calls: list[Tag] = []
+
+    @bus.handler
+    async def tag(command: Tag) -> None:
+        calls.append(command)
+
+    one, other = Tag(tags=frozenset([0, 8])), Tag(tags=frozenset([8, 0]))
+    assert list(one.tags) != list(other.tags), "as for equal texts in two processes"
+
+    await bus.dispatch_idempotent(one, "k1")
+    await bus.dispatch_idempotent(other, "k1")
+
+    assert calls == [one]
 
 
 async def test_it_is_answered_after_a_crash(
@@ -248,7 +269,42 @@ def test_what_is_no_time_to_keep_keys_is_refused(keep: Any) -> None:
         CommandBus(EventStore(), keep_keys=keep)
 
 
+# --- versions --------------------------------------------------------------------------------------------------------
+
+
+class NotedV1(Event, name="idempotency.noted", version=1):
+    __stream__ = "notes"
+
+
+class Noted(Event, name="idempotency.noted", version=2):
+    __stream__ = "notes"
+    by: str
+
+
+@upcasts("idempotency.noted", from_version=1)
+def by_nobody(data: dict[str, Any]) -> dict[str, Any]:
+    return {**data, "by": "nobody"}
+
+
+async def test_the_first_answer_has_the_events_of_today_as_the_repetition_has(store_url: str) -> None:
+    async with EventStore(store_url, versions=VersionRegistry([by_nobody])) as store:
+        bus = CommandBus(store)
+
+        @bus.handler
+        async def withdraw(command: Withdraw) -> NotedV1:
+            return NotedV1()
+
+        first = await bus.dispatch_idempotent(A5, "k1")
+        again = await bus.dispatch_idempotent(A5, "k1")
+
+    assert first == again == [Noted(by="nobody")]
+
+
 # --- rejections and errors -------------------------------------------------------------------------------------------
+
+
+class Refused(CommandRejected):
+    pass
 
 
 class Overdrawn(CommandRejected):
@@ -295,14 +351,38 @@ async def test_a_rejection_whose_class_is_not_imported_is_one_of_the_base(bus: C
     assert type(rejection.value) is CommandRejected
 
 
-async def test_a_rejection_that_cannot_be_stored_says_so(bus: CommandBus, store: EventStore) -> None:
+@pytest.mark.parametrize("details", [{"pin": SecretStr("hunter2")}, {"it": (1, 2)}], ids=["secret", "tuple"])
+async def test_a_rejection_that_cannot_be_stored_says_so(bus: CommandBus, store: EventStore, details: Any) -> None:
     @bus.handler
     async def withdraw(command: Withdraw) -> None:
-        raise CommandRejected("no", details={"it": object()})
+        raise Refused("no", reason="pin", details=details)
 
-    with pytest.raises(PayloadError, match="cannot be stored"):
+    with pytest.raises(PayloadError) as refusal:
         await bus.dispatch_idempotent(A5, "k1")
+
+    assert str(refusal.value) == (
+        "The command 'commands.withdraw' was rejected by Refused, which an idempotency key cannot remember, and nothing was "
+        "recorded. Expected a message and a reason of Unicode text, and details of plain JSON values. Found: reason='pin', "
+        f"details={details!r}."
+    )
+    assert "hunter2" not in str(refusal.value)
+    assert isinstance(refusal.value.__cause__, Refused)
     assert await streams(store) == []
+
+
+async def test_the_rejection_of_a_command_within_names_that_one_each_time(bus: CommandBus) -> None:
+    @bus.handler
+    async def withdraw(command: Withdraw, context: CommandContext) -> None:
+        await context.dispatch(Deposit(account="B", amount=Decimal(1)))
+
+    @bus.handler
+    async def deposit(command: Deposit) -> None:
+        raise Refused("no")
+
+    for _ in range(2):
+        with pytest.raises(Refused) as rejection:
+            await bus.dispatch_idempotent(A5, "k1")
+        assert rejection.value.command == "commands.deposit"
 
 
 async def test_an_error_records_nothing_and_the_next_call_tries_again(bus: CommandBus, store: EventStore) -> None:
@@ -809,3 +889,44 @@ async def test_nothing_is_recorded_where_an_object_is_missing(bus: CommandBus, s
     with pytest.raises(Exception, match="nothing provides Limits"):
         await bus.dispatch_idempotent(A5, "k1")
     assert await streams(store) == []
+
+
+async def test_a_key_that_expired_begins_a_saga_of_its_own(store: EventStore, clock: VirtualClock) -> None:
+    SHIPPED.clear()
+    async with SagaOrchestrator(store) as orchestrator:
+        bus = CommandBus(store, starter=orchestrator.start, keep_keys=60, clock=clock)
+
+        @bus.handler
+        async def deposit(command: Deposit, context: CommandContext) -> None:
+            await context.start(Ship(account=command.account))
+
+        @bus.handler
+        async def withdraw(command: Withdraw, context: CommandContext) -> Withdrawn:
+            await context.dispatch(Deposit(account=command.account, amount=command.amount))
+            await context.start(Ship(account=command.account))
+            return withdrawn(command)
+
+        for account in ("A", "A", "B"):  # the last one would be a conflict with the saga of the first
+            await bus.dispatch_idempotent(Withdraw(account=account, amount=Decimal(5)), "k1")
+            await bus.dispatch_idempotent(Withdraw(account=account, amount=Decimal(5)), "k1")
+            clock.advance(60)
+        await orchestrator.idle()
+
+    assert SHIPPED == ["A"] * 4 + ["B"] * 2
+
+
+async def test_no_key_begins_the_second_saga_of_another(store: EventStore) -> None:
+    SHIPPED.clear()
+    async with SagaOrchestrator(store) as orchestrator:
+        bus = CommandBus(store, starter=orchestrator.start)
+
+        @bus.handler
+        async def withdraw(command: Withdraw, context: CommandContext) -> None:
+            await context.start(Ship(account="A"))
+            await context.start(Ship(account="A"))
+
+        for key in ("k", "k/2", "/2/0/k"):
+            await bus.dispatch_idempotent(A5, key)
+        await orchestrator.idle()
+
+    assert SHIPPED == ["A"] * 6

@@ -390,3 +390,9 @@ async def test_what_cannot_be_saved_is_not_to_be_written(accounts: Repository[Ac
         accounts.write(Account(id="A"), [Sent(to="B")])
     with pytest.raises(LookupError, match="nothing is known of Priced"):
         accounts.write(Account(id="A"), [Priced(price=1.0)])
+
+
+def test_a_repository_says_at_once_that_it_takes_a_store() -> None:
+    url: Any = "sqlite:///bank.db"
+    with pytest.raises(TypeError, match=r"Repository takes an EventStore, found 'sqlite:///bank\.db'\."):
+        Repository(url, Account)

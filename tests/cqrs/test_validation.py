@@ -299,3 +299,11 @@ class Secretive(Query[int], name="validation.secretive"):
 
 def test_secrets_are_not_shown() -> None:
     assert "hunter2" not in repr(Secretive(token=SecretStr("hunter2")))
+
+
+@pytest.mark.parametrize("payload", [None, [], [("account", "A")], 5, object()])
+async def test_a_body_that_is_no_object_is_invalid_like_any_other(payload: Any) -> None:
+    with pytest.raises(CommandInvalid) as invalid:
+        CommandBus(EventStore()).parse(Withdraw, payload)
+
+    assert [(error.field, error.code) for error in invalid.value.errors] == [("", "model_type")]

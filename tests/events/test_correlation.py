@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import anyio
 import pytest
@@ -94,3 +95,12 @@ def test_a_cause_keeps_the_correlation_around_it_and_begins_one_where_there_is_n
     assert alone == Correlation("command-1", "command-1")
     assert inner == Correlation("command-1", "command-2")
     assert named == Correlation("of-its-own", "saga-3")
+
+
+@pytest.mark.parametrize("by", [None, 5, "", b"request-1"])
+def test_what_is_no_request_is_refused_at_once(by: Any) -> None:
+    with pytest.raises(
+        TypeError, match=f"Expected the id of a request, which is a text, or a RecordedEvent. Found {by!r}"
+    ):
+        with correlated(by):
+            pass

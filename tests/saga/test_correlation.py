@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from contextvars import Context
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from allframe import (
     correlated,
     step,
 )
-from allframe.events.correlation import Correlation, current_correlation
+from allframe.events.correlation import Correlation, caused_by, current_correlation
 from allframe.saga.recorded import SagaRecord
 from allframe.testing import VirtualClock
 from tests.saga import world
@@ -92,15 +93,39 @@ async def first_record(store: EventStore, saga_id: str) -> RecordedEvent:
     return await anext(store.read(f"$saga/{saga_id}"))
 
 
-async def test_a_saga_keeps_what_it_was_started_in_beside_its_first_record_alone(home: Home) -> None:
+async def test_a_saga_keeps_what_it_was_started_in_beside_its_records(home: Home) -> None:
     async with home.orchestrator() as orchestrator:
-        with correlated("request-1"):
+        with correlated("request-1"), caused_by("command-1"):
             await orchestrator.execute(trip()(), id="t")
 
     records = [recorded async for recorded in home.store.read("$saga/t")]
-    assert records[0].metadata == REQUEST
-    assert [record.metadata for record in records[1:]] == [{}] * (len(records) - 1)
+    assert records[0].metadata == {**REQUEST, "causation_id": "command-1"}
+    assert [record.metadata for record in records[1:]] == [REQUEST] * (len(records) - 1)
     assert b"request-1" not in records[0].data
+
+
+@pytest.mark.parametrize("request_id", [None, "request-1"])
+async def test_what_comes_of_any_record_of_a_saga_belongs_to_what_the_saga_belongs_to(
+    home: Home, request_id: str | None
+) -> None:
+    found: list[Correlation] = []
+
+    async def run() -> None:
+        async with home.orchestrator() as orchestrator:
+            with nullcontext() if request_id is None else correlated(request_id):
+                await orchestrator.start(trip()(), id="t")
+            await orchestrator.idle()
+
+    async with anyio.create_task_group() as tasks:
+        Context().run(tasks.start_soon, run)
+
+    records = [recorded async for recorded in home.store.read("$saga/t")]
+    for record in records:
+        with correlated(record) as correlation:
+            found.append(correlation)
+
+    assert len(records) > 2
+    assert found == [Correlation(request_id or "t", record.id) for record in records]
 
 
 async def test_steps_compensations_and_threads_belong_to_it_with_the_saga_as_the_cause(home: Home) -> None:

@@ -120,6 +120,19 @@ async def test_an_outcome_that_is_read_from_the_records_has_the_events_of_today(
     assert (outcome.outputs["book"], outcome.events) == (TODAY, [TODAY, TODAY, TODAY])
 
 
+async def test_an_event_of_the_past_that_a_step_returns_is_that_of_today_live_as_after_a_crash(url: str) -> None:
+    live = World(BookedV1(room="7"))
+
+    async with EventStore(url, versions=VERSIONS) as store, program(store, live) as orchestrator:
+        outcome = await orchestrator.execute(Stay(guest="ada"), id="stay")
+        stored = [recorded async for recorded in store.read("stay")]
+
+    assert [recorded.schema_version for recorded in stored] == [1, 1, 1], "it is stored as it was returned"
+    assert live.seen == [TODAY, [TODAY, TODAY]]
+    assert outcome.outputs["book"] == TODAY
+    assert outcome.events == [TODAY, TODAY, TODAY]
+
+
 async def test_an_output_that_an_upcaster_fails_on_blocks_the_saga_until_it_is_mended(url: str) -> None:
     await _left_by_the_old_program(url, BookedV1(room="7"))
 
