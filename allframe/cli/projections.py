@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
+from types import ModuleType
 from typing import Annotated, TypeAlias
 
 import anyio
@@ -14,11 +15,13 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from allframe import EventStore, Projection, ProjectionRegistry, SqlProjection
+from allframe.cli.codec import CodecOption, load_codec
 from allframe.cli.exits import Exit, Stop
 from allframe.cli.guard import guarded
 from allframe.cli.options import StoreOption, needed, read_only
+from allframe.cli.reading import read_store
 from allframe.cli.render import console, moment, print_json, print_line, print_table
-from allframe.cli.target import load_module
+from allframe.cli.target import load_module, versions_of
 from allframe.clock import from_microseconds
 from allframe.cqrs.projection import AnyProjection
 from allframe.cqrs.standing import from_stored
@@ -49,10 +52,11 @@ class Line:
 @guarded
 def list_projections(
     store: StoreOption = None,
+    codec: CodecOption = None,
     json: Annotated[bool, typer.Option("--json", help="Print a JSON object a line.")] = False,
 ) -> Exit:
     """List the projections of a store that have tables: how far they have come, and what stops them."""
-    lines = anyio.run(_lines, read_only(needed(store)))
+    lines = read_store(needed(store), load_codec(codec), _lines)
     if json:
         for line in lines:
             print_json({name: getattr(line, name) for name in Line.__slots__})
@@ -74,18 +78,21 @@ def rebuild(
         typer.Option("--module", "-m", metavar="MODULE", help="Where its class is: package.module or path/to/file.py."),
     ],
     store: StoreOption = None,
+    codec: CodecOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> Exit:
     """Make the tables of a projection anew from the first event on, and put them in the place of the old ones, at once.
 
     It works while a service follows the same store: the old tables are served and kept up to date until the new ones are
-    there.
+    there. A VersionRegistry in MODULE reads the events of the past.
     """
     url = read_only(needed(store))
-    found = _find(name, module)
+    codecs = load_codec(codec)
+    loaded = load_module(module)
+    found, versions = _find(name, loaded, module), versions_of([loaded])
 
     async def run() -> int:
-        async with EventStore(url) as opened:
+        async with EventStore(url, versions=versions, codec=codecs) as opened:
             registry = ProjectionRegistry(opened)
             await registry.register(name, found)
             with _bar(f"rebuilding {name}", quiet=quiet) as move:
@@ -100,11 +107,10 @@ def rebuild(
     return Exit.COMPLETED
 
 
-async def _lines(url: str) -> list[Line]:
-    async with EventStore(url) as store:
-        stored = await store.backend.list_tables()
-        end = await store.backend.last_position()
-        return [_line(each, end) for each in stored]
+async def _lines(store: EventStore) -> list[Line]:
+    stored = await store.backend.list_tables()
+    end = await store.backend.last_position()
+    return [_line(each, end) for each in stored]
 
 
 def _line(stored: StoredTables, end: int) -> Line:
@@ -119,14 +125,14 @@ def _line(stored: StoredTables, end: int) -> Line:
     return Line(stored.name, stored.mark.position, lag, state, from_microseconds(stored.updated_at), told)
 
 
-def _find(name: str, place: str) -> Found:
+def _find(name: str, module: ModuleType, place: str) -> Found:
     """The projection of this name that a module holds: a class, or an object.
 
     Raises:
         Stop: there is none, or it has no tables.
     """
     kinds = (Projection, SqlProjection)
-    values = vars(load_module(place)).values()
+    values = vars(module).values()
     classes: list[Found] = [
         value for value in values if isinstance(value, type) and issubclass(value, kinds) and value not in kinds
     ]

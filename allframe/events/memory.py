@@ -33,6 +33,10 @@ from allframe.events.tables import StoredTables, Tables
 __all__ = ["MemoryBackend"]
 
 
+#: Rows after which a long look lets the other tasks run.
+SPAN = 20_000
+
+
 class MemoryBackend:
     """Rows in lists. It makes every check that a database makes; what it holds lives as long as this object."""
 
@@ -118,6 +122,8 @@ class MemoryBackend:
         for index in range(max(after, 0), len(self._rows)):
             if len(found) >= limit:
                 break
+            if not (index + 1) % SPAN:
+                await self._turn()
             row = self._rows[index]
             if (system or not row.stream.startswith("$")) and category in (None, category_of(row.stream)):
                 found.append(row)

@@ -240,7 +240,13 @@ class SqliteBackend:
     async def read_all(
         self, *, after: int = 0, limit: int = 1000, system: bool = False, category: str | None = None
     ) -> list[StoredRow]:
-        return await self._read(sqlite_read.read_all(after, limit, system, category))
+        found, start = [], after
+        while True:
+            look = await self._read(sqlite_read.read_all(start, limit - len(found), system, category))
+            found += look.rows
+            if look.next is None:
+                return found
+            start = look.next
 
     async def last_position(self) -> int:
         return await self._read(sqlite_read.last_position)

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
 
 import anyio
 import pytest
@@ -10,6 +16,8 @@ import pytest
 from allframe import EventStore, ProjectionFailed, ProjectionRegistry
 from tests.cli.shell import Shop
 from tests.cqrs.accounts import BalancesTable, Trap, deposit
+
+ROOT = str(Path(__file__).parents[2])
 
 MODULE = """
 from allframe import Event, Projection, RecordedEvent, SqlProjection, Transaction
@@ -135,3 +143,79 @@ def test_says_why_it_cannot(shop: Shop, url: str) -> None:
     assert "The projection 'seen' is in memory: each process makes its own at its start" in in_memory
     nothing = shop.run("projections", "list", "--store", "memory://", code=2).stderr
     assert "A memory store ends with its process" in nothing
+
+
+OLD = """
+from allframe import Event, EventStore
+from allframe.events import ZlibCodec
+import anyio, sys
+
+
+class Deposited(Event, name="old.deposited"):
+    account: str
+    cents: int
+
+
+async def main() -> None:
+    async with EventStore("sqlite:///old.db", codec=ZlibCodec()) as store:
+        await store.append("a", [Deposited(account="A", cents=300)])
+
+
+anyio.run(main)
+"""
+TODAY = """
+from allframe import Event, RecordedEvent, SqlProjection, Transaction, VersionRegistry, upcasts
+from allframe.events import ZlibCodec
+
+
+class Deposited(Event, name="old.deposited", version=2):
+    account: str
+    euros: int
+
+
+@upcasts("old.deposited", from_version=1)
+def to_euros(data: dict[str, object]) -> dict[str, object]:
+    return {"account": data["account"], "euros": int(str(data["cents"])) // 100}
+
+
+versions = VersionRegistry([to_euros])
+codec = ZlibCodec()
+
+
+class Euros(SqlProjection, name="euros"):
+    schema = "CREATE TABLE euros (account TEXT, amount INTEGER)"
+
+    def apply(self, event: Event, recorded: RecordedEvent, tx: Transaction) -> None:
+        assert isinstance(event, Deposited)
+        tx.execute("INSERT INTO euros VALUES (?, ?)", (event.account, event.euros))
+"""
+
+
+def test_reads_the_past_and_what_is_packed_as_the_service_does(shop: Shop) -> None:
+    (shop.folder / "old.py").write_text(OLD)
+    (shop.folder / "today.py").write_text(TODAY)
+    subprocess.run([sys.executable, "old.py"], cwd=shop.folder, env={**os.environ, "PYTHONPATH": ROOT}, check=True)
+    store = ("--store", "sqlite:///old.db", "--codec", "today.py:codec")
+
+    done = shop.run("projections", "rebuild", "euros", "-m", "today.py", *store)
+
+    assert (done.stdout, done.stderr) == ("euros was rebuilt up to position 1.\n", "")
+    with closing(sqlite3.connect(shop.folder / "old.db.projections" / "euros.db")) as sql:
+        assert sql.execute("SELECT * FROM euros").fetchall() == [("A", 3)]
+    assert "up to date" in shop.run("projections", "list", *store).stdout
+
+
+def test_a_damaged_file_is_listed_as_one(shop: Shop, url: str) -> None:
+    async def fill() -> None:
+        async with EventStore(url) as store, ProjectionRegistry(store) as registry:
+            await registry.register("good", BalancesTable)
+            await deposit(store, "A", 1)
+            await registry.caught_up()
+
+    anyio.run(fill)
+    (shop.folder / "bank.db.projections" / "bad.db").write_bytes(b"no database" * 100)
+
+    found = [json.loads(line) for line in shop.run("projections", "list", *STORE, "--json").stdout.splitlines()]
+
+    assert [(each["name"], each["state"]) for each in found] == [("bad", "failed"), ("good", "up to date")]
+    assert "bad.db cannot be used as the tables of a projection" in found[0]["error"]
