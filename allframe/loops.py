@@ -75,7 +75,9 @@ class Bells:
         if loop in self._bells or not _has_readers(loop):
             return
         for ended in [each for each in list(self._bells) if each.is_closed()]:
-            self._bells.pop(ended).take_down()
+            bell = self._bells.pop(ended, None)
+            if bell is not None:
+                bell.take_down()
         self._bells[loop] = _Bell(loop)
 
     def soon(self, loop: Any, function: Callable[..., None], *args: Any) -> None:

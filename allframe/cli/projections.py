@@ -83,7 +83,7 @@ def rebuild(
     """Make the tables of a projection anew from the first event on, and put them in the place of the old ones, at once.
 
     It works while a service follows the same store: the old tables are served and kept up to date until the new ones are
-    there.
+    there. A VersionRegistry in MODULE reads the events of the past.
     """
     place = load_module(module)
     found = _find(name, place, module)

@@ -22,7 +22,7 @@ from allframe.errors import ErrorInfo, ProjectionRefused, StoreError, StoreUnava
 from allframe.events.backend import StoredRow
 from allframe.events.feed import Feed, Page
 from allframe.events.store import to_recorded
-from allframe.events.tables import Mark, StoredTables, Tables, Transaction
+from allframe.events.tables import Mark, OpenTransaction, StoredTables, Tables
 from allframe.events.versioning import VersionRegistry
 
 __all__ = ["Fold", "MemoryFold", "TablesFold", "maker_of"]
@@ -119,9 +119,11 @@ class MemoryFold:
         try:
             recorded = to_recorded(row, self._versions)
             self.projection.apply(recorded.event, recorded)
-        except Exception as error:
+        except BaseException as error:
             self._is_sound = False  # half of the event may be in it
-            raise Poisoned(row, error) from error
+            if isinstance(error, Exception):
+                raise Poisoned(row, error) from error
+            raise
 
     async def fail(self, error: ErrorInfo) -> None:
         await checkpoint()
@@ -194,7 +196,7 @@ class TablesFold:
         return await self.tables.transaction(lambda tx, stored: self._fold(tx, stored, after, rows, mark))
 
     def _fold(
-        self, tx: Transaction, stored: StoredTables, after: int, rows: list[StoredRow], mark: Mark
+        self, tx: OpenTransaction, stored: StoredTables, after: int, rows: list[StoredRow], mark: Mark
     ) -> Mark | None:
         """On a thread, within a transaction: what the tables say counts, for others may have moved them on."""
         if stored.digest != self._digest:
@@ -205,18 +207,24 @@ class TablesFold:
         position = stored.mark.position
         if not after <= position < mark.position:
             return None
-        apply, types = self.projection.apply, self._types
         for row in rows:
-            if row.position <= position or (types is not None and row.type not in types):
-                continue
-            try:
-                recorded = to_recorded(row, self._versions)
-                apply(recorded.event, recorded, tx)
-            except StoreUnavailable:  # it says nothing of the event
-                raise
-            except Exception as error:
-                raise Poisoned(row, error) from error
+            if row.position > position and (self._types is None or row.type in self._types):
+                self._apply(row, tx)
         return mark
+
+    def _apply(self, row: StoredRow, tx: OpenTransaction) -> None:
+        try:
+            recorded = to_recorded(row, self._versions)
+            self.projection.apply(recorded.event, recorded, tx)
+            if tx.trouble is not None:  # and `apply` caught it
+                raise tx.trouble
+        except Exception as error:
+            trouble = error if isinstance(error, StoreUnavailable) else tx.trouble
+            if trouble is error and isinstance(error, StoreError):  # it says nothing of the event
+                raise
+            if isinstance(trouble, StoreError):
+                raise trouble from error
+            raise Poisoned(row, error) from error
 
     async def fail(self, error: ErrorInfo) -> None:
         with suppress(StoreError):  # it is in the log all the same

@@ -108,7 +108,7 @@ class ProjectionRegistry:
         """The rows that a statement finds in the tables of a projection, as they are committed. It can only read.
 
         Raises:
-            ProjectionRefused: there is none of this name, or it has no tables.
+            ProjectionRefused: there is none of this name, it has no tables, or the statement writes.
             StoreUnavailable: the statement cannot be run, or there are no tables yet.
         """
         fold = self._runner(name).fold
@@ -127,6 +127,7 @@ class ProjectionRegistry:
         Raises:
             ProjectionFailed: one of them stands before an event, and will not come so far.
             ProjectionRefused: there is none of this name, or it is not followed.
+            StoreUnavailable: the store is closed.
             TimeoutError: not within the timeout.
         """
         goal = await self._feed.last_position() if position is None else position
@@ -167,9 +168,8 @@ class ProjectionRegistry:
             StoreError: the tables cannot be written, or another process rebuilds them.
         """
         runner = self._runner(name)
-        had_failed = runner.state is ProjectionState.FAILED
         await runner.rebuild(progress)
-        if had_failed and self._group is not None:
+        if runner.state is ProjectionState.FAILED and self._group is not None:  # and nobody resumed it meanwhile
             self._start(runner)
 
     async def rebuild_all(self, progress: Callable[[str, int, int], None] | None = None) -> None:

@@ -103,8 +103,10 @@ class Runner:
                     logger.warning("the projection %s waits, and tries again: %s", self.name, error)
                 self.error = describe(error)
                 self._ready.set()
+                self._tell()
                 await anyio.sleep(wait)
-                wait = min(2 * wait, LONGEST_WAIT)
+                # What lies there may be another file by then.
+                wait, do = min(2 * wait, LONGEST_WAIT), self._open
 
     async def _open(self) -> None:
         why = await self._fold.open(self._feed)
@@ -112,6 +114,8 @@ class Runner:
         if why is not None:
             logger.warning("the projection %s is rebuilt: %s", self.name, why)
             await self._rebuild(None)
+        if self._fold.position < self.position:
+            self._set(ProjectionState.CATCHING_UP)
         self.position = self._fold.position
         self._tell()
 
@@ -139,7 +143,8 @@ class Runner:
         self._set(ProjectionState.STOPPED if self._failure is None else ProjectionState.FAILED)
 
     def _moved(self) -> None:
-        self.position, self._updated_at = self._fold.position, self._clock.now()
+        if self._fold.position != self.position or self._updated_at is None:
+            self.position, self._updated_at = self._fold.position, self._clock.now()
         self._tell()
 
     def _set(self, state: ProjectionState) -> None:
@@ -158,8 +163,10 @@ class Runner:
         Raises:
             ProjectionFailed: it stands before an event.
             ProjectionRefused: nobody runs it.
+            StoreUnavailable: the store is closed.
         """
         while self.position < position:
+            self._feed.check_open()
             if self.state is ProjectionState.FAILED and self._failure is not None:
                 raise _failure(self.name, self._failure.position, self._failure.error) from self._failure.__cause__
             if self.state is ProjectionState.STOPPED:
@@ -178,14 +185,12 @@ class Runner:
             ProjectionFailed: at an event that cannot be taken in; this one goes on as it was.
             ProjectionRefused: it is being rebuilt already.
         """
-        if self.state in (ProjectionState.CATCHING_UP, ProjectionState.LIVE):
-            await self._rebuild(progress)
-            return
         try:
             await self._rebuild(progress)
         finally:
-            with anyio.CancelScope(shield=True):
-                await self._fold.close()
+            if self.state not in (ProjectionState.CATCHING_UP, ProjectionState.LIVE):  # nobody else will
+                with anyio.CancelScope(shield=True):
+                    await self._fold.close()
 
     async def _rebuild(self, progress: Progress | None) -> None:
         if self.rebuilding:

@@ -45,7 +45,7 @@ class ProjectionMetadata:
     position: int
     #: When the position last moved on; None for never in this process.
     updated_at: datetime | None
-    #: Whether its successor is being built, here or by another process.
+    #: Whether its successor is being built by this registry. Of other processes, ``allframe projections list`` tells.
     rebuilding: bool
     #: How many positions it is behind the end of the store.
     lag: int

@@ -44,6 +44,13 @@ class Feed:
     def __init__(self, opened: Callable[[], EventStoreBackend], *, size: int = PAGE, interval: float = 0.5) -> None:
         self._opened, self._size, self._interval = opened, size, interval
 
+    def check_open(self) -> None:
+        """
+        Raises:
+            StoreUnavailable: the store is not open.
+        """
+        self._opened()
+
     async def last_position(self) -> int:
         """The position of the newest row; 0 for none."""
         backend = self._opened()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import tempfile
+import weakref
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 
@@ -23,10 +26,15 @@ from allframe.events.batch import Batch, check_commit, check_snapshot
 from allframe.events.category import category_of
 from allframe.events.changes import Changes
 from allframe.events.holds import Holds, still_held
-from allframe.events.sqlite_tables import SqliteTables, stored_in
+from allframe.events.sqlite_tables import SqliteTables
+from allframe.events.sqlite_tables_file import stored_in
 from allframe.events.tables import StoredTables, Tables
 
 __all__ = ["MemoryBackend"]
+
+
+#: Rows after which a long look lets the other tasks run.
+SPAN = 20_000
 
 
 class MemoryBackend:
@@ -47,7 +55,9 @@ class MemoryBackend:
         self._clean = True
         self._claimed_by: str | None = None
         self._holds = Holds()
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        #: Of the tables of projections.
+        self._folder: str | None = None
+        self._remove: Callable[[], object] | None = None
 
     async def open(self) -> None:
         if self._is_open:
@@ -58,9 +68,9 @@ class MemoryBackend:
         self._is_open = False
         self._claimed_by = None
         self.changes.wake_all()
-        if self._folder is not None:
-            self._folder.cleanup()
-            self._folder = None
+        if self._remove is not None:
+            self._remove()
+            self._folder = self._remove = None
 
     async def claim(self, where: str) -> Claim:
         await self._turn()
@@ -112,6 +122,8 @@ class MemoryBackend:
         for index in range(max(after, 0), len(self._rows)):
             if len(found) >= limit:
                 break
+            if not (index + 1) % SPAN:
+                await self._turn()
             row = self._rows[index]
             if (system or not row.stream.startswith("$")) and category in (None, category_of(row.stream)):
                 found.append(row)
@@ -172,12 +184,13 @@ class MemoryBackend:
         self._check_open()
         if self._folder is None:
             # SQL needs a database: it is one that nobody finds, and it ends with this one.
-            self._folder = tempfile.TemporaryDirectory(prefix="allframe-")
-        return SqliteTables(self._folder.name, name)
+            self._folder = tempfile.mkdtemp(prefix="allframe-")
+            self._remove = weakref.finalize(self, _remove, self._folder, os.getpid())
+        return SqliteTables(self._folder, name)
 
     async def list_tables(self) -> list[StoredTables]:
         await self._turn()
-        return [] if self._folder is None else stored_in(self._folder.name)
+        return [] if self._folder is None else stored_in(self._folder)
 
     # What a batch asks of the store it is made for (`allframe.events.batch.Stored`).
 
@@ -208,6 +221,11 @@ class MemoryBackend:
     async def _turn(self) -> None:
         self._check_open()
         await cancel_shielded_checkpoint()
+
+
+def _remove(folder: str, owner: int) -> None:
+    if os.getpid() == owner:  # a forked child has no part in it
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _matches(head: Head, query: HeadQuery) -> bool:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import sys
 import threading
 import weakref
 from collections.abc import Callable, Sequence
@@ -21,7 +20,6 @@ from dataclasses import replace
 from typing import TypeVar
 from urllib.parse import quote
 
-import anyio
 from anyio import CancelScope, CapacityLimiter, to_thread
 
 from allframe.clock import waiting_for_thread
@@ -40,10 +38,12 @@ from allframe.events.backend import (
 from allframe.events.batch import check_commit, check_snapshot
 from allframe.events.changes import Changes
 from allframe.events.holds import Holds, still_held
+from allframe.events.kept import keep_for_ever
 from allframe.events.lockfile import LockFile, caller
 from allframe.events.sqlite_file import StoreFile
 from allframe.events.sqlite_read import SqliteReader
-from allframe.events.sqlite_tables import SqliteTables, stored_in
+from allframe.events.sqlite_tables import SqliteTables
+from allframe.events.sqlite_tables_file import stored_in
 from allframe.events.sqlite_write import Saving, SqliteWriter
 from allframe.events.tables import StoredTables, Tables
 from allframe.events.url import Durability
@@ -89,7 +89,7 @@ class SqliteBackend:
         self._writer: SqliteWriter | None = None
         self._reader: SqliteReader | None = None
         self._reading: Worker | None = None
-        self._closing: anyio.Event | None = None
+        self._closing: threading.Event | None = None
         self._is_forked = False
         _backends.add(self)
 
@@ -116,20 +116,22 @@ class SqliteBackend:
         self._closing = None
         name = f"allframe {os.path.basename(self._file.path)}"
         # A thread of its own: user code that fills the shared ones must not keep the store from being read.
-        self._reading = Worker(f"{name} reading")
+        self._reading = Worker(f"{name} reading", self._file.path)
         self._reading.start()
         if self._writer is not None:
-            self._thread = Writer(name, self._write)
+            self._thread = Writer(name, self._write, self._file.path)
             self._thread.start()
 
     async def close(self) -> None:
         if self._is_forked or self._reader is None:
             return
         with CancelScope(shield=True):
-            if self._closing is not None:
-                await self._closing.wait()
+            closing, self._closing = self._closing, self._closing or threading.Event()
+            if closing is not None:  # a loop in another thread may have begun it
+                with waiting_for_thread:
+                    await to_thread.run_sync(closing.wait, limiter=CapacityLimiter(1))
                 return
-            self._closing = closing = anyio.Event()
+            closing = self._closing
             workers = [worker for worker in (self._thread, self._reading) if worker is not None]
             if self.changes is not None:
                 self.changes.wake_all()
@@ -222,11 +224,13 @@ class SqliteBackend:
 
     def _writing(self) -> tuple[Writer[Commit, Versions], SqliteWriter]:
         self._check_open()
-        if self._thread is None or self._writer is None:
+        thread, writer = self._thread, self._writer
+        if thread is None or writer is None:
+            self._check_open()  # unless it was closed meanwhile
             raise StoreUnavailable(
                 f"{self._file.path} was opened with mode=ro, to be read only. Open it without that option to write."
             )
-        return self._thread, self._writer
+        return thread, writer
 
     # --- reading
 
@@ -236,7 +240,14 @@ class SqliteBackend:
     async def read_all(
         self, *, after: int = 0, limit: int = 1000, system: bool = False, category: str | None = None
     ) -> list[StoredRow]:
-        return await self._read(sqlite_read.read_all(after, limit, system, category))
+        found: list[StoredRow] = []
+        start = after
+        while True:
+            look = await self._read(sqlite_read.read_all(start, limit - len(found), system, category))
+            found += look.rows
+            if look.next is None:
+                return found
+            start = look.next
 
     async def last_position(self) -> int:
         return await self._read(sqlite_read.last_position)
@@ -264,15 +275,16 @@ class SqliteBackend:
         return replace(found, backend_specific=facts)
 
     async def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
-        reader = self._check_open()
-        assert self._reading is not None
-        return await self._reading.call(lambda: reader.read(query))
+        worker, reader = self._check_open()
+        return await worker.call(lambda: reader.read(query))
 
-    def _check_open(self) -> SqliteReader:
+    def _check_open(self) -> tuple[Worker, SqliteReader]:
         self._check_forked()
-        if self._reader is None or self._closing is not None:
+        # Each is looked at once: a loop in another thread may close it meanwhile.
+        worker, reader = self._reading, self._reader
+        if worker is None or reader is None or self._closing is not None:
             raise StoreUnavailable(f"{self._file.path} is not open: use it inside `async with EventStore(...)`.")
-        return self._reader
+        return worker, reader
 
     # --- the tables of projections
 
@@ -281,10 +293,9 @@ class SqliteBackend:
         return SqliteTables(self._tables_folder, name, self._file.busy_timeout)
 
     async def list_tables(self) -> list[StoredTables]:
-        self._check_open()
-        assert self._reading is not None
+        worker, _ = self._check_open()
         folder, timeout = self._tables_folder, self._file.busy_timeout
-        return await self._reading.call(lambda: stored_in(folder, timeout))
+        return await worker.call(lambda: stored_in(folder, timeout))
 
     @property
     def _tables_folder(self) -> str:
@@ -304,7 +315,7 @@ class SqliteBackend:
         self._is_forked = True
         for end in (self._writer, self._reader):
             if end is not None and end.connection is not None:
-                _keep_for_ever(end.connection)
+                keep_for_ever(end.connection)
 
 
 class _Opening:
@@ -330,15 +341,6 @@ class _Opening:
             self._is_abandoned = True
             if self._is_open:
                 self._let_go()
-
-
-def _keep_for_ever(connection: sqlite3.Connection) -> None:
-    # Closing it would move the parent's log, and wait for a mutex that a thread held which is not here any more. So it
-    # must not even be collected when the child ends.
-    if sys.implementation.name == "cpython":
-        import ctypes
-
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
 
 def _in_forked_child() -> None:

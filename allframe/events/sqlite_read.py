@@ -7,13 +7,14 @@ import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from allframe.events.backend import BackendStats, Head, HeadQuery, StoredRow, StoredSnapshot
 from allframe.events.category import separator
 from allframe.events.sqlite_file import StoreFile
 
 __all__ = [
+    "Look",
     "SqliteReader",
     "count_heads",
     "get_head",
@@ -34,8 +35,11 @@ _ROWS = """
 _STREAM = _ROWS + "WHERE stream = ? AND revision > ? ORDER BY revision LIMIT ?"
 _ALL = _ROWS + "WHERE position > ? ORDER BY position LIMIT ?"
 #: By position, whatever the planner thinks of the other index (the "+"): it would sort all there is for every page.
-_ALL_OF = _ROWS + "WHERE position > ? AND (+stream = ? OR (+stream >= ? AND +stream < ?)) ORDER BY position LIMIT ?"
-_ALL_BUT_OURS = _ROWS + "WHERE position > ? AND stream NOT GLOB '$*' ORDER BY position LIMIT ?"
+_ALL_OF = (
+    _ROWS + "WHERE position > ? AND position <= ? AND (+stream = ? OR (+stream >= ? AND +stream < ?)) "
+    "ORDER BY position LIMIT ?"
+)
+_ALL_BUT_OURS = _ROWS + "WHERE position > ? AND position <= ? AND stream NOT GLOB '$*' ORDER BY position LIMIT ?"
 
 _SNAPSHOT = """
     SELECT stream, type, schema_version, revision, CAST(data AS BLOB), recorded_at
@@ -56,6 +60,10 @@ _LAST = "coalesce((SELECT position FROM events WHERE stream = {} ORDER BY revisi
 _LAST_OF_HEAD = _LAST.format("heads.stream")
 #: Word for word the condition of the index heads_open: SQLite uses it only then.
 _OPEN = "status NOT IN ('completed', 'compensated', 'abandoned')"
+
+#: Positions that one look passes over, a few milliseconds.
+SPAN = 20_000
+_LAST_POSITION = 2**63 - 1
 
 #: How often a file that is being changed is looked at again before it is read like one with an owner.
 _LOOKS = 3
@@ -121,16 +129,35 @@ def read_stream(stream: str, after: int, limit: int | None) -> Callable[[sqlite3
     return _rows(_STREAM, stream, after, -1 if limit is None else limit)
 
 
-def read_all(
-    after: int, limit: int, system: bool, category: str | None
-) -> Callable[[sqlite3.Connection], list[StoredRow]]:
-    if category is None:
-        return _rows(_ALL if system else _ALL_BUT_OURS, after, limit)
-    if category.startswith("$") and not system:
-        return lambda _: []
+class Look(NamedTuple):
+    """What a look for some of the rows found."""
+
+    rows: list[StoredRow]
+    #: Where the next look begins, for what is still wanted; None if there is no more.
+    next: int | None
+
+
+def read_all(after: int, limit: int, system: bool, category: str | None) -> Callable[[sqlite3.Connection], Look]:
+    """One look for rows that are to be had. It passes over so many positions at most: others wait for the same thread."""
+    if category is None and system:
+        return lambda connection: Look(_rows(_ALL, after, limit)(connection), None)
+    if category is not None and category.startswith("$") and not system:
+        return lambda _: Look([], None)
+    end = min(after + SPAN, _LAST_POSITION)
+    rows = _rows(_ALL_BUT_OURS, after, end, limit) if category is None else _of(category, after, end, limit)
+
+    def look(connection: sqlite3.Connection) -> Look:
+        found = rows(connection)
+        is_over = len(found) >= limit or last_position(connection) <= end
+        return Look(found, None if is_over else end)
+
+    return look
+
+
+def _of(category: str, after: int, end: int, limit: int) -> Callable[[sqlite3.Connection], list[StoredRow]]:
     # The names that begin with the category and what parts it from the rest, as a range.
     first = category + separator(category)
-    return _rows(_ALL_OF, after, category, first, first[:-1] + chr(ord(first[-1]) + 1), limit)
+    return _rows(_ALL_OF, after, end, category, first, first[:-1] + chr(ord(first[-1]) + 1), limit)
 
 
 def last_position(connection: sqlite3.Connection) -> int:

@@ -15,34 +15,31 @@ the events again. Readers are never waited for either, also not by a swap: that 
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 import threading
-import time
+import weakref
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, TypeVar
 
 import anyio
 from anyio import CapacityLimiter, to_thread
+from anyio.lowlevel import checkpoint
 
 from allframe.clock import SystemClock, to_microseconds, waiting_for_thread
-from allframe.errors import StoreFormatError, StoreInUse, StoreUnavailable
-from allframe.events.sqlite_file import StoreFile
+from allframe.errors import ProjectionRefused, StoreInUse, StoreUnavailable
+from allframe.events.kept import keep_for_ever
 from allframe.events.sqlite_read import SqliteReader
+from allframe.events.sqlite_tables_file import APPLICATION_ID, FORMAT, META, TablesFile, inode, is_empty
 from allframe.events.sqlite_transaction import Guard, SqliteTransaction, committing, statements
-from allframe.events.tables import Mark, Parameters, StoredTables, Tables, Transaction, check_name
+from allframe.events.tables import Mark, OpenTransaction, Parameters, StoredTables, Tables, check_name
+from allframe.events.tables_lock import Hold, TablesLock
 
-__all__ = ["SqliteTables", "stored_in"]
+__all__ = ["SqliteTables"]
 
 T = TypeVar("T")
-
-#: ``allp``
-APPLICATION_ID = 0x616C6C70
-FORMAT = 1
-META = "allframe_projection"
 
 _CREATE = """
     CREATE TABLE allframe_projection (
@@ -54,12 +51,15 @@ _CREATE = """
         error TEXT
     ) STRICT"""
 _INSERT = "INSERT INTO allframe_projection VALUES (?, 0, x'', ?, ?, NULL)"
-_STORED = "SELECT name, position, event_id, updated_at, digest, error FROM allframe_projection"
 _MOVE_ON = "UPDATE allframe_projection SET position = ?, event_id = ?, updated_at = ?, error = NULL"
 _SET_ERROR = "UPDATE allframe_projection SET error = ?"
 
 #: Seconds for which a build waits for somebody who looks whether there is one.
 _LOOKING = 0.5
+#: Seconds after which whoever waits to hold the tables can be told to stop.
+_TURN = 0.1
+
+_tables: weakref.WeakSet[SqliteTables] = weakref.WeakSet()
 
 
 class SqliteTables:
@@ -70,16 +70,19 @@ class SqliteTables:
         self.name = name
         self._folder, self._timeout = folder, busy_timeout
         self._base = os.path.join(folder, name)
-        self._file = StoreFile(f"{self._base}.{suffix}", "process", busy_timeout, None)
+        self._file = TablesFile(f"{self._base}.{suffix}", "process", busy_timeout, None)
         self._is_built = suffix == "new"
+        self._lock = TablesLock(f"{self._base}{'.new' if self._is_built else ''}.lock", self.path, busy_timeout)
         self._reader = SqliteReader(self._file)
         self._connection: sqlite3.Connection | None = None
-        self._lock: int | None = None
-        self._is_held = False
+        #: Which files the connection and the reader are of.
+        self._inode, self._read_inode = inode(self.path), inode(self.path)
         self._guard = Guard(META)
         # A task that is cancelled by asyncio itself leaves its thread behind: these keep the next one waiting.
         self._writing, self._reading = threading.Lock(), threading.Lock()
         self._writers, self._readers = CapacityLimiter(1), CapacityLimiter(1)
+        self._is_forked = False
+        _tables.add(self)
 
     @property
     def path(self) -> str:
@@ -88,35 +91,41 @@ class SqliteTables:
     async def open(self, schema: str, digest: str) -> StoredTables:
         return await self._write(lambda: self._open(schema, digest))
 
-    async def transaction(self, work: Callable[[Transaction, StoredTables], Mark | None]) -> StoredTables:
+    async def transaction(self, work: Callable[[OpenTransaction, StoredTables], Mark | None]) -> StoredTables:
         return await self._write(lambda: self._transact(work))
 
     async def set_error(self, error: str) -> None:
         def write() -> None:
-            with self._exclusively(), self._committing() as connection:
+            with self._exclusively(), committing(self._opened(), self._file) as connection:
                 connection.execute(_SET_ERROR, (error,))
 
         await self._write(write)
 
     async def query(self, sql: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
+        self._check_forked()
+
         def read() -> list[tuple[Any, ...]]:
             with self._reading:
-                try:
-                    return self._reader.read(lambda connection: connection.execute(sql, parameters).fetchall())
-                finally:
-                    if self._lock is None:  # nobody would close it
-                        self._renew_reader()
+                return self._query(sql, parameters)
 
         with waiting_for_thread:
             return await to_thread.run_sync(read, limiter=self._readers)
 
     async def hold(self) -> Callable[[], None]:
-        def take() -> None:
-            fcntl.flock(self._descriptor(), fcntl.LOCK_EX)
-            self._is_held = True
+        hold = Hold()
 
-        await self._write(take)
-        return self._let_go
+        def let_go() -> None:
+            if not self._is_forked:
+                with self._writing:  # what was left behind within the hold ends in it
+                    self._lock.let_go(hold)
+
+        try:
+            while not await self._write(lambda: self._lock.take(hold, _TURN)):
+                await checkpoint()
+        except BaseException:
+            self._lock.let_go(hold)  # asyncio itself may have cancelled it, and the thread takes it all the same
+            raise
+        return let_go
 
     async def build(self, schema: str, digest: str) -> Tables:
         built = SqliteTables(self._folder, self.name, self._timeout, suffix="new")
@@ -132,43 +141,53 @@ class SqliteTables:
         assert isinstance(built, SqliteTables)
 
         def put() -> StoredTables:
-            with self._exclusively():
-                built._opened().backup(self._opened())  # noqa: SLF001 - of the same kind
-                return self._stored(self._opened())
+            with built._writing, self._exclusively():  # noqa: SLF001 - of the same kind
+                connection = self._opened()
+                try:
+                    built._opened().backup(connection)  # noqa: SLF001
+                except sqlite3.Error as error:
+                    raise self._file.explain(error, "write") from error
+                return self._file.stored(connection)
 
         return await self._write(put)
 
     async def close(self) -> None:
-        with anyio.CancelScope(shield=True):
-            await self._write(self._close)
+        if not self._is_forked:
+            with anyio.CancelScope(shield=True):
+                await self._write(self._close)
 
     # --- on a thread
 
     def _open(self, schema: str, digest: str) -> StoredTables:
-        if self._connection is not None:
-            return self._stored(self._connection)
-        self._take_lock()
-        if self._is_built:
-            self._file.remove()
-        connection = self._connect()
+        if self._connection is not None and inode(self.path) == self._inode:
+            return self._file.stored(self._connection)
+        self._let_connection_go()
+        self._lock.close()  # it lies beside the tables, and may be gone with them
         try:
-            with self._exclusively():
-                if _is_empty(connection):
-                    self._create(connection, schema, digest)
-                else:
-                    self._check_format(connection)
-            stored = self._stored(connection)
+            self._take_lock()
+            connection = self._connect(schema, digest)
+            try:
+                stored = self._file.stored(connection)
+            except BaseException:
+                connection.close()
+                raise
         except BaseException:
-            connection.close()
+            self._lock.close()
             raise
-        self._connection = connection
+        self._connection, self._inode = connection, inode(self.path)
         return stored
 
     def _take_lock(self) -> None:
         try:
             os.makedirs(self._folder, mode=0o700, exist_ok=True)
-            lock = f"{self._base}.new.lock" if self._is_built else f"{self._base}.lock"
-            self._lock = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+            self._lock.open()
+            if self._is_built and not self._lock.only_now(_LOOKING):
+                raise StoreInUse(
+                    f"The projection {self.name!r} is being rebuilt by somebody else already. Wait for the end of that.",
+                    owner="another rebuild",
+                )
+            if self._is_built:
+                self._file.remove()
             if not os.path.exists(self.path):
                 os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
         except OSError as error:
@@ -176,95 +195,89 @@ class SqliteTables:
                 f"{self.path} cannot be made: {error.strerror}. The tables of projections lie in {self._folder}: give this "
                 "user write permission there."
             ) from error
-        if self._is_built and not _taken(self._lock):
-            os.close(self._lock)
-            self._lock = None
-            raise StoreInUse(
-                f"The projection {self.name!r} is being rebuilt by somebody else already. Wait for the end of that.",
-                owner="another rebuild",
-            )
 
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self.path,
-            timeout=self._timeout,
-            isolation_level=None,  # BEGIN and COMMIT are ours to say
-            check_same_thread=False,  # it is used by one thread at a time
-        )
+    def _connect(self, schema: str, digest: str) -> sqlite3.Connection:
         try:
-            connection.execute("PRAGMA trusted_schema = OFF")
-            if self._is_built:
-                # Nobody waits for it after a crash; and its journal is kept for a statement that fails.
-                connection.execute("PRAGMA synchronous = OFF")
-                connection.execute("PRAGMA journal_mode = MEMORY")
-            else:
-                connection.execute("PRAGMA synchronous = NORMAL")
-                connection.execute("PRAGMA journal_size_limit = 67108864")
-                connection.execute("PRAGMA journal_mode = WAL")
+            connection = self._file.connect(is_built=self._is_built)
         except sqlite3.Error as error:
-            connection.close()
             raise self._file.explain(error, "open") from error
-        connection.set_authorizer(self._guard.authorize)
+        try:
+            connection.set_authorizer(self._guard.authorize)
+            with nullcontext() if self._is_built else self._lock.exclusively():
+                if is_empty(connection):
+                    self._create(connection, schema, digest)
+                else:
+                    self._file.check_format(connection)
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def _create(self, connection: sqlite3.Connection, schema: str, digest: str) -> None:
-        with self._committing(connection):
+        with committing(connection, self._file):
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID:d}")
             connection.execute(f"PRAGMA user_version = {FORMAT:d}")
             connection.execute(_CREATE)
             connection.execute(_INSERT, (self.name, _now(), digest))
+            transaction = SqliteTransaction(connection, self._file)
             with self._guard.users_turn():
-                transaction = SqliteTransaction(connection, self._file)
                 for statement in statements(schema):
                     transaction.execute(statement)
+            transaction.finish()
 
-    def _check_format(self, connection: sqlite3.Connection) -> None:
-        try:
-            (application,) = connection.execute("PRAGMA application_id").fetchone()
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
-        except sqlite3.Error as error:
-            raise self._file.explain(error, "open") from error
-        if application != APPLICATION_ID:
-            raise StoreFormatError(
-                f"{self.path} does not hold the tables of a projection, but those of another program. It was left as it is: "
-                "move it away, or give the projection another name."
-            )
-        if version > FORMAT:
-            raise StoreFormatError(
-                f"{self.path} was written by a newer allframe: it has format {version}, and this one knows formats up to "
-                f"{FORMAT}. It was left as it is: update allframe, or delete it, and it is made anew."
-            )
-
-    def _transact(self, work: Callable[[Transaction, StoredTables], Mark | None]) -> StoredTables:
-        with self._exclusively(), self._committing() as connection:
-            stored = self._stored(connection)
+    def _transact(self, work: Callable[[OpenTransaction, StoredTables], Mark | None]) -> StoredTables:
+        with self._exclusively(), committing(self._opened(), self._file) as connection:
+            stored = self._file.stored(connection)
+            transaction = SqliteTransaction(connection, self._file)
             with self._guard.users_turn():
-                mark = work(SqliteTransaction(connection, self._file), stored)
+                mark = work(transaction, stored)
+            transaction.finish()
             if mark is None:
                 return stored
             now = _now()
             connection.execute(_MOVE_ON, (mark.position, mark.event_id, now))
             return replace(stored, mark=mark, updated_at=now, error=None)
 
-    def _stored(self, connection: sqlite3.Connection) -> StoredTables:
-        found = connection.execute(_STORED).fetchone()
-        if found is None:
-            raise StoreFormatError(
-                f"{self.path} is damaged: nothing says how far it has come. Delete it, and it is made anew."
-            )
-        return _to_stored(found)
+    def _query(self, sql: str, parameters: Parameters) -> list[tuple[Any, ...]]:
+        found = inode(self.path)
+        if found != self._read_inode:  # another file lies there now
+            self._renew_reader()
+            self._read_inode = found
+
+        def rows(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+            try:
+                return connection.execute(sql, parameters).fetchall()
+            except sqlite3.OperationalError as error:
+                if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY:
+                    raise ProjectionRefused(
+                        f"A query only reads the tables of a projection, and this one would write ({error}). What they hold "
+                        "follows from the events: let apply() write it."
+                    ) from error
+                raise
+            finally:
+                if (
+                    connection.in_transaction
+                ):  # a reader that stays in one sees nothing new, and keeps the log from its end
+                    connection.rollback()
+
+        try:
+            return self._reader.read(rows)
+        finally:
+            if not self._lock.is_open:  # nobody would close it
+                self._renew_reader()
 
     def _close(self) -> None:
         with self._reading:
             self._renew_reader()
+        self._let_connection_go()
+        if self._lock.is_open and self._is_built:
+            self._file.remove()
+        self._lock.close()
+
+    def _let_connection_go(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-        if self._lock is not None:
-            if self._is_built:
-                self._file.remove()
-            os.close(self._lock)
-            self._lock = None
 
     def _renew_reader(self) -> None:
         self._reader.close()
@@ -272,37 +285,30 @@ class SqliteTables:
 
     @contextmanager
     def _exclusively(self) -> Iterator[None]:
-        """Nobody else writes these tables within the block."""
-        if self._is_held or self._is_built:
+        """Nobody else writes these tables within the block, and they are what lies at their place.
+
+        Raises:
+            StoreUnavailable: that cannot be had now.
+        """
+        if self._is_built:
             yield
             return
-        fcntl.flock(self._descriptor(), fcntl.LOCK_EX)
-        try:
+        self._opened()
+        with self._lock.exclusively():
+            if inode(self.path) != self._inode:
+                raise StoreUnavailable(
+                    f"{self.path} was deleted or replaced while it was open. What lies there now is opened next, or made anew."
+                )
             yield
-        finally:
-            fcntl.flock(self._descriptor(), fcntl.LOCK_UN)
-
-    @contextmanager
-    def _committing(self, connection: sqlite3.Connection | None = None) -> Iterator[sqlite3.Connection]:
-        with committing(connection or self._opened(), self._file) as begun:
-            yield begun
-
-    def _let_go(self) -> None:
-        self._is_held = False
-        if self._lock is not None:
-            fcntl.flock(self._lock, fcntl.LOCK_UN)
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection is None:
             raise StoreUnavailable(f"{self.path} is not open.")
         return self._connection
 
-    def _descriptor(self) -> int:
-        if self._lock is None:
-            raise StoreUnavailable(f"{self.path} is not open.")
-        return self._lock
-
     async def _write(self, function: Callable[[], T]) -> T:
+        self._check_forked()
+
         def alone() -> T:
             with self._writing:
                 return function()
@@ -310,65 +316,31 @@ class SqliteTables:
         with waiting_for_thread:
             return await to_thread.run_sync(alone, limiter=self._writers)
 
+    # --- forked children
 
-def stored_in(folder: str, busy_timeout: float = 5.0) -> list[StoredTables]:
-    """What is known of every projection whose tables lie in ``folder``, by name."""
-    with suppress(FileNotFoundError):
-        names = sorted(entry[:-3] for entry in os.listdir(folder) if entry.endswith(".db"))
-        found = [_look(folder, name, busy_timeout) for name in names]
-        return [stored for stored in found if stored is not None]
-    return []
+    def _check_forked(self) -> None:
+        if self._is_forked:
+            raise StoreUnavailable(
+                f"{self.path} was opened by the process that this one was forked from, and SQLite's files cannot be carried "
+                "over a fork. Open a store and its projections in the child, after the fork."
+            )
 
-
-def _look(folder: str, name: str, busy_timeout: float) -> StoredTables | None:
-    base = os.path.join(folder, name)
-    with closing(SqliteReader(StoreFile(f"{base}.db", "process", busy_timeout, None))) as reader:
-        stored = reader.read(_stored_of)
-    return None if stored is None else replace(stored, rebuilding=_is_taken(f"{base}.new.lock"))
-
-
-def _stored_of(connection: sqlite3.Connection) -> StoredTables | None:
-    """None for a file that is just being made, or is another program's."""
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    found = connection.execute(_STORED).fetchone() if application == APPLICATION_ID else None
-    return None if found is None else _to_stored(found)
-
-
-def _to_stored(found: tuple[Any, ...]) -> StoredTables:
-    name, position, event_id, updated_at, digest, error = found
-    return StoredTables(name, Mark(position, event_id), updated_at, digest, error)
-
-
-def _is_empty(connection: sqlite3.Connection) -> bool:
-    return bool(connection.execute("SELECT count(*) = 0 FROM sqlite_schema").fetchone()[0])
-
-
-def _taken(descriptor: int) -> bool:
-    """Lock it, after whoever looks at it for a moment; whether that succeeded."""
-    deadline = time.monotonic() + _LOOKING
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                return False
-        time.sleep(0.01)
-
-
-def _is_taken(lock: str) -> bool:
-    try:
-        descriptor = os.open(lock, os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
+    def _poison(self) -> None:
+        """In a forked child: refuse every use, and never touch what belongs to the parent."""
+        self._is_forked = True
+        self._lock.forget()
+        for connection in (self._connection, self._reader.connection):
+            if connection is not None:
+                keep_for_ever(connection)
 
 
 def _now() -> int:
     return to_microseconds(SystemClock().now())
+
+
+def _in_forked_child() -> None:
+    for tables in list(_tables):
+        tables._poison()  # noqa: SLF001 - one idea, two scopes
+
+
+os.register_at_fork(after_in_child=_in_forked_child)

@@ -167,9 +167,8 @@ class EventStore:
 
     async def flush(self) -> None:
         """Return when everything that was handed in before, also by tasks that no longer wait for it, is decided."""
-        backend = self.opened()
-        if not backend.readonly:
-            await backend.commit(Commit(()))
+        if not self.opened().readonly:
+            await self.backend.commit(Commit(()))
 
     # --- reading
 
@@ -230,9 +229,8 @@ class EventStore:
 
         ``system`` and ``category`` choose as in `read_all`. It reads at its own pace, a page at a time: a slow subscriber
         holds up nobody. It may be left at any moment; to go on later, hand in the ``position`` of the last event that was
-        dealt with. A store that another process writes is looked at twice a second.
-
-        When the store closes, it gives what it has read, and then raises `StoreUnavailable`.
+        dealt with. A store that another process writes is looked at twice a second. When the store closes, it gives what
+        it has read, and then raises `StoreUnavailable`.
 
         Raises:
             ValueError: as `read_all`.

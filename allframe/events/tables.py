@@ -20,7 +20,7 @@ from typing import Any, Protocol, TypeAlias
 
 from allframe.errors import ProjectionRefused
 
-__all__ = ["Mark", "Parameters", "StoredTables", "Tables", "Transaction", "check_name"]
+__all__ = ["Mark", "OpenTransaction", "Parameters", "StoredTables", "Tables", "Transaction", "check_name"]
 
 Parameters: TypeAlias = Sequence[Any] | Mapping[str, Any]
 
@@ -37,6 +37,18 @@ class Transaction(Protocol):
 
     def executemany(self, sql: str, parameters: Iterable[Parameters]) -> None:
         """Run one statement with each of the parameters."""
+        ...
+
+
+class OpenTransaction(Transaction, Protocol):
+    """A `Transaction` as `Tables` gives it: it also tells what whoever was given it may have caught, and kept to himself."""
+
+    @property
+    def trouble(self) -> Exception | None:
+        """Why it cannot be committed any more: a `StoreError` if that is the machine's, else what a statement did; or None.
+
+        A statement that only failed is no trouble: it did nothing, and the transaction goes on.
+        """
         ...
 
 
@@ -80,11 +92,12 @@ class Tables(Protocol):
         """
         ...
 
-    async def transaction(self, work: Callable[[Transaction, StoredTables], Mark | None]) -> StoredTables:
+    async def transaction(self, work: Callable[[OpenTransaction, StoredTables], Mark | None]) -> StoredTables:
         """Run ``work`` in a transaction, on a thread, and store the mark that it returns; None: nothing is stored.
 
         ``work`` is given what is stored in the same transaction. A mark that is stored takes the error back. What ``work``
-        raises is raised here, and nothing of it is written. Cancelling the wait does not cut it: it is waited for.
+        raises is raised here, and so is the ``trouble`` that it leaves, and nothing of it is written. Cancelling the wait
+        does not cut it: it is waited for.
         """
         ...
 

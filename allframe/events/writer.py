@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 import anyio
 
 from allframe.clock import waiting_for_thread
+from allframe.errors import StoreUnavailable
 from allframe.loops import Bells, Signal, running_loop
 
 __all__ = ["Worker", "Writer"]
@@ -46,10 +47,18 @@ class _Ticket:
 
 
 class Worker:
-    """Makes calls on a thread of its own, in the order in which they are handed in."""
+    """Makes calls on a thread of its own, in the order in which they are handed in.
 
-    def __init__(self, name: str) -> None:
+    Raises:
+        StoreUnavailable: from whatever hands something in, after `stop` was called; ``what`` names it there.
+    """
+
+    def __init__(self, name: str, what: str = "The store") -> None:
+        self._what = what
         self._queue: SimpleQueue[_Ticket | None] = SimpleQueue()
+        # What is handed in after the end would be waited for without an end; loops of several threads may hand in.
+        self._door = threading.Lock()
+        self._is_stopped = False
         self._bells = Bells()
         # A daemon: a program that ends without closing must end. What it was acknowledged is on disk.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -58,8 +67,10 @@ class Worker:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread after what was handed in is done. Blocks; nothing may be handed in afterwards."""
-        self._queue.put(None)
+        """End the thread after what was handed in is done. Blocks; what is handed in afterwards is refused."""
+        with self._door:
+            self._is_stopped = True
+            self._queue.put(None)
         self._thread.join()
 
     def leave(self) -> None:
@@ -75,8 +86,11 @@ class Worker:
         return result
 
     def _hand_in(self, ticket: _Ticket) -> _Ticket:
-        self._bells.hang(ticket.loop)
-        self._queue.put(ticket)
+        with self._door:
+            if self._is_stopped:
+                raise StoreUnavailable(f"{self._what} is not open: it was closed meanwhile. Open it again to use it.")
+            self._bells.hang(ticket.loop)
+            self._queue.put(ticket)
         return ticket
 
     def _run(self) -> None:
@@ -102,8 +116,10 @@ class Worker:
 class Writer(Worker, Generic[I, R]):
     """``write`` is given items, oldest first, and answers each with its result or the exception it is to raise."""
 
-    def __init__(self, name: str, write: Callable[[list[I]], Sequence[R | BaseException]]) -> None:
-        super().__init__(name)
+    def __init__(
+        self, name: str, write: Callable[[list[I]], Sequence[R | BaseException]], what: str = "The store"
+    ) -> None:
+        super().__init__(name, what)
         self._write = write
 
     async def write(self, item: I) -> R:

@@ -26,6 +26,7 @@ from allframe.testing.backend_commits import CommitContract
 from allframe.testing.backend_reads import ReadContract
 from allframe.testing.backend_rows import head, snapshot, write
 from allframe.testing.backend_snapshots import SnapshotContract
+from allframe.testing.backend_tables import TablesContract
 from allframe.testing.extra import needs
 
 with needs("pytest"):
@@ -37,8 +38,8 @@ __all__ = ["BackendContract", "MakeBackend"]
 MakeBackend: TypeAlias = Callable[[], EventStoreBackend]
 
 
-class BackendContract(CommitContract, ReadContract, SnapshotContract, ChangesContract):
-    """Commits, reading, snapshots, news, the claim, opening and closing."""
+class BackendContract(CommitContract, ReadContract, SnapshotContract, ChangesContract, TablesContract):
+    """Commits, reading, snapshots, news, the tables of projections, the claim, opening and closing."""
 
     pytestmark: Any = pytest.mark.anyio
 

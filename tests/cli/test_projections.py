@@ -180,3 +180,19 @@ def test_says_why_it_cannot(shop: Shop, url: str) -> None:
     assert "The projection 'seen' is in memory: each process makes its own at its start" in in_memory
     nothing = shop.run("projections", "list", "--store", "memory://", code=2).stderr
     assert "A memory store ends with its process" in nothing
+
+
+def test_a_damaged_file_is_listed_as_one(shop: Shop, url: str) -> None:
+    async def fill() -> None:
+        async with EventStore(url) as store, ProjectionRegistry(store) as registry:
+            await registry.register("good", BalancesTable)
+            await deposit(store, "A", 1)
+            await registry.caught_up()
+
+    anyio.run(fill)
+    (shop.folder / "bank.db.projections" / "bad.db").write_bytes(b"no database" * 100)
+
+    found = [json.loads(line) for line in shop.run("projections", "list", *STORE, "--json").stdout.splitlines()]
+
+    assert [(each["name"], each["state"]) for each in found] == [("bad", "failed"), ("good", "up to date")]
+    assert "bad.db cannot be used as the tables of a projection" in found[0]["error"]

@@ -15,11 +15,11 @@ from allframe import (
     Event,
     EventStore,
     ProjectionFailed,
+    ProjectionRefused,
     ProjectionRegistry,
     ProjectionState,
     RecordedEvent,
     SqlProjection,
-    StoreUnavailable,
     Transaction,
 )
 from allframe.cqrs.folding import TablesFold
@@ -230,6 +230,7 @@ async def test_tables_that_another_program_rebuilt_are_left_alone(url: str) -> N
         "UPDATE allframe_projection SET position = 0",
         "DROP TABLE allframe_projection",
         "ALTER TABLE allframe_projection ADD COLUMN mine",
+        "CREATE TRIGGER back AFTER UPDATE ON allframe_projection BEGIN SELECT 1; END",
     ],
 )
 async def test_a_projection_cannot_part_its_tables_from_its_position(url: str, statement: str) -> None:
@@ -356,9 +357,15 @@ async def test_a_query_only_reads(url: str) -> None:
         await deposit(store, "A", 1)
         await registry.caught_up()
 
-        with pytest.raises(StoreUnavailable, match="readonly|read-only"):
+        with pytest.raises(
+            ProjectionRefused, match="A query only reads the tables of a projection, and this one would"
+        ):
             await registry.query(NAME, "DELETE FROM balances")
-        assert await registry.query(NAME, "SELECT amount FROM balances WHERE account = :a", {"a": "A"}) == [(1,)]
+        await registry.query(NAME, "BEGIN")  # nonsense, but it must not leave the reader behind in the past
+        await deposit(store, "A", 1)
+        await registry.caught_up()
+        assert await registry.query(NAME, "SELECT amount FROM balances") == [(2,)]
+        assert await registry.query(NAME, "SELECT amount FROM balances WHERE account = :a", {"a": "A"}) == [(2,)]
 
 
 async def test_what_is_left_cancelled_is_finished_or_taken_back_whole(url: str) -> None:

@@ -91,7 +91,7 @@ async def test_the_file_is_read_in_its_own_order_and_never_sorted(tmp_path: Path
         assert [each.position async for each in store.read_all(category="account")] == [1]
         reader.set_trace_callback(None)
 
-    (statement,) = [each for each in statements if "events" in each]
+    (statement,) = [each for each in statements if "events" in each and "max(position)" not in each]
     with closing(sqlite3.connect(tmp_path / "store.db")) as shell:
         plan = [row[-1] for row in shell.execute(f"EXPLAIN QUERY PLAN {statement}")]
-    assert plan == ["SEARCH events USING INTEGER PRIMARY KEY (rowid>?)"]
+    assert plan == ["SEARCH events USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"]

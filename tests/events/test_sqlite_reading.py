@@ -202,3 +202,36 @@ async def test_reading_is_beyond_the_power_of_the_reading_connection_to_write(ba
     with pytest.raises(StoreUnavailable):
         reader.read(vandalise)
     reader.close()
+
+
+async def test_looking_for_what_is_rare_holds_up_no_other_reader(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_read, "SPAN", 10)
+    backend = SqliteBackend(tmp_path / "store.db")
+    await backend.open()
+    for stream in ("rare-1", "$saga/x", "common-1", "rare-2"):
+        await backend.commit(Commit((write(stream, count=1 if stream.startswith("rare") else 200),)))
+    order: list[str] = []
+
+    async def look(category: str | None) -> None:
+        rows = await backend.read_all(category=category, limit=201)
+        order.append(f"{category}: {len(rows)} up to {rows[-1].position}")
+
+    async def read() -> None:
+        await backend.read_stream("rare-1")
+        order.append("another")
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(look, "rare")
+        tasks.start_soon(look, None)
+        await anyio.lowlevel.checkpoint()
+        tasks.start_soon(read)
+
+    assert order[0] == "another"
+    assert sorted(order[1:]) == ["None: 201 up to 401", "rare: 2 up to 402"]
+    assert await backend.read_all(category="rare", limit=1) == await backend.read_stream("rare-1")
+    assert await backend.read_all(after=401, category="rare") == await backend.read_stream("rare-2")
+    assert await backend.read_all(after=402) == []
+    assert await backend.read_all(limit=0) == []
+    await backend.close()

@@ -8,13 +8,18 @@ import threading
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import anyio
 import pytest
 
-from allframe import EventStore
+from allframe import Event, EventStore, StoreUnavailable
 from allframe.events.backend import new_ids
 from allframe.events.writer import Worker
+
+
+class Happened(Event, name="worker.happened"):
+    pass
 
 
 @pytest.fixture
@@ -122,3 +127,46 @@ def test_ids_are_uuids_of_version_7_and_unique() -> None:
         every, none = every & each.int, none | each.int
     assert every & ((1 << 80) - 1) == (7 << 76) | (0b10 << 62)
     assert none & ((1 << 80) - 1) == (1 << 80) - 1 - (8 << 76) - (0b01 << 62)
+
+
+def test_what_is_handed_in_after_the_end_is_refused_at_once(worker: Worker) -> None:
+    worker.stop()
+
+    async def main() -> None:
+        with pytest.raises(StoreUnavailable, match="The store is not open: it was closed meanwhile"):
+            await asyncio.wait_for(worker.call(lambda: 7), 5)
+
+    asyncio.run(main())
+
+
+def test_a_store_that_is_closed_while_other_threads_use_it_leaves_none_of_them_waiting(tmp_path: Path) -> None:
+    """Each hands in from a loop of its own, and the store is closed by one of them, at any moment."""
+    ended: list[str] = []
+
+    async def use(store: EventStore, number: int, started: threading.Event) -> None:
+        try:
+            while True:
+                if await store.append(f"s-{number}", [Happened()]) == 3:
+                    started.set()
+                await store.stats()
+        except StoreUnavailable as error:
+            ended.append(str(error))
+
+    async def close(store: EventStore, started: threading.Event) -> None:
+        started.wait()
+        await store.close()
+
+    for rounds in range(20):
+        store = EventStore(f"sqlite:///{tmp_path}/store-{rounds}.db?durability=process")
+        asyncio.run(store.open())
+        started = threading.Event()
+        users = [threading.Thread(target=asyncio.run, args=(use(store, n, started),), daemon=True) for n in range(3)]
+        closers = [threading.Thread(target=asyncio.run, args=(close(store, started),), daemon=True) for _ in range(2)]
+        for thread in (*users, *closers):
+            thread.start()
+        for thread in (*users, *closers):
+            thread.join(10)
+            assert not thread.is_alive(), "it waits for ever"
+
+    assert len(ended) == 3 * 20
+    assert all("not open" in text or "closed" in text for text in ended)
