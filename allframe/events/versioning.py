@@ -162,9 +162,11 @@ class VersionRegistry:
         return (type, from_version) in self._paths
 
     def upcaster_count(self) -> int:
+        """How many upcasters it has."""
         return len(self._upcasters)
 
     def migration_count(self) -> int:
+        """How many stored versions are upcast."""
         return len(self._paths)
 
     def upcast(self, type: str, version: int, data: bytes, *, where: str = "") -> tuple[str, int, bytes]:  # noqa: A002 - the word of the whole API
