@@ -18,7 +18,7 @@
     │   ├── AlreadyExecuting          this id is being executed                        AF309
     │   ├── SagaIdConflict            this id belongs to another input                 AF310
     │   ├── SagaNotFound              no saga has this id                              AF311
-    │   ├── DependencyMissing         nothing provides what a step injects             AF312
+    │   ├── DependencyMissing         nothing provides what is injected                AF312
     │   ├── OperationRefused          the verb does not fit the saga's status          AF313
     │   │   └── CancelRefused         … it has passed its pivot                        AF314
     │   ├── OrchestratorClosed        the orchestrator is leaving, or was never entered AF315

@@ -47,6 +47,7 @@ class Signal:
         self._event = anyio.Event() if self._future is None else None
 
     async def wait(self) -> None:
+        """Return when it is given."""
         if self._future is not None:
             await self._future
         else:
@@ -54,6 +55,7 @@ class Signal:
             await self._event.wait()
 
     def give(self) -> None:
+        """Let the one who waits go on. Harmless where nobody does any more."""
         if self._event is not None:
             self._event.set()
         elif self._future is not None and not self._future.done():  # who waited may have been cancelled

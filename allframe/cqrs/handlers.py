@@ -80,6 +80,7 @@ class Handlers(Generic[H]):
             )
 
     def find(self, message: type[Message]) -> H | None:
+        """The handler of just this class, or None."""
         return self._handlers.get(message)
 
     def names(self) -> str:

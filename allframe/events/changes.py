@@ -74,6 +74,7 @@ class Listener:
         self._soon = _soon()
 
     def tell(self) -> None:
+        """Wake the one who waits; from any thread."""
         if self.is_told:
             return
         self.is_told = True

@@ -142,28 +142,24 @@ def problems_of_chains(upcasters: Sequence[Upcaster], classes: Mapping[str, Coll
 def _end(form: Form, last: Upcaster, classes: Mapping[str, Collection[int]]) -> Iterator[Problem]:
     """What is wrong with a way that ends at ``form``."""
     name, version = form
-    if not classes.get(name):
-        near = get_close_matches(name, classes, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+    newest = max(classes.get(name, ()), default=None)
+    if newest is None:
         text = (
-            f"{last} leads to version {version} of {name!r}, and no class of that name was imported.{hint} Import the module "
-            "that defines it before the registry is made; the model of a snapshot goes into models=[...]."
+            f"no class of that name was imported.{_near(name, classes)} Import the module that defines it before the registry "
+            "is made; the model of a snapshot goes into models=[...]."
         )
-        yield Problem(RULE, text, last.where)
-        return
-    newest = max(classes[name])
-    if version > newest:
-        text = (
-            f"{last} leads to version {version} of {name!r}, and the newest class is of version {newest}. Give the class "
-            f"version={version}, or remove the upcaster."
-        )
-        yield Problem(RULE, text, last.where)
+    elif version > newest:
+        text = f"the newest class is of version {newest}. Give the class version={version}, or remove the upcaster."
     elif version < newest:
-        text = (
-            f"{last} leads to version {version} of {name!r}, and nothing leads on from there to the newest, version "
-            f"{newest}. {_write(name, version)}"
-        )
-        yield Problem(RULE, text, last.where)
+        text = f"nothing leads on from there to the newest, version {newest}. {_write(name, version)}"
+    else:
+        return
+    yield Problem(RULE, f"{last} leads to version {version} of {name!r}, and {text}", last.where)
+
+
+def _near(name: str, names: Iterable[str]) -> str:
+    near = get_close_matches(name, names, n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def _forgotten(

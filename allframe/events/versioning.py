@@ -162,9 +162,11 @@ class VersionRegistry:
         return (type, from_version) in self._paths
 
     def upcaster_count(self) -> int:
+        """How many upcasters it has."""
         return len(self._upcasters)
 
     def migration_count(self) -> int:
+        """How many stored versions are upcast."""
         return len(self._paths)
 
     def upcast(self, type: str, version: int, data: bytes, *, where: str = "") -> tuple[str, int, bytes]:  # noqa: A002 - the word of the whole API
@@ -196,8 +198,9 @@ class VersionRegistry:
 
     def _classes(self) -> dict[str, set[int]]:
         found = {name: set(versions) for name, versions in known_versions().items()}
-        models = [*self.models, *(m for u in self._upcasters if isinstance(u, AutoUpcaster) for m in (u.old, u.new))]
-        for name, version in map(identity_of, models):
+        filled = [upcaster for upcaster in self._upcasters if isinstance(upcaster, AutoUpcaster)]
+        models = [model for upcaster in filled for model in (upcaster.old, upcaster.new)]
+        for name, version in map(identity_of, (*self.models, *models)):
             found.setdefault(name, set()).add(version)
         return found
 
