@@ -16,7 +16,7 @@ from allframe.cqrs.commit import commit_surely
 from allframe.errors import AllframeError, ConcurrencyError, PayloadError, StoreFormatError
 from allframe.events.backend import Commit, Row, Write
 from allframe.events.correlation import with_correlation
-from allframe.events.event import Event, RecordedEvent, decode, stream_of
+from allframe.events.event import Event, RecordedEvent, decode, event_payload, stream_of
 from allframe.events.store import EventStore, make_rows
 from allframe.masking import shown
 
@@ -182,11 +182,13 @@ class Repository(Generic[A]):
             raise StoreFormatError(f"{where} cannot be read. {error}") from error
         try:
             apply_next(aggregate, event)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - apply is the user's
+            hides = event_payload(type(event)).hides  # then what apply says may quote a secret
+            said = type(error).__qualname__ if hides else f"{type(error).__qualname__}: {error}"
             raise StoreFormatError(
-                f"{where}, {recorded.type!r} of version {recorded.schema_version}, cannot be applied: "
-                f"{type(error).__qualname__}: {error}. It happened, and stays in the stream: mend apply, so that it takes it."
-            ) from error
+                f"{where}, {recorded.type!r} of version {recorded.schema_version}, cannot be applied: {said.rstrip('.')}. It "
+                "happened, and stays in the stream: mend apply, so that it takes it."
+            ) from (None if hides else error)
 
     # --- snapshots
 

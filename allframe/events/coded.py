@@ -201,6 +201,8 @@ class _Chain:
 
     def __init__(self, codec: Codecs) -> None:
         codecs: Sequence[Codec] = codec if isinstance(codec, Sequence) else (codec,)
+        for each in codecs:
+            _check_codec(each)
         self._codecs = {each.name: each for each in codecs}
         bad = [name for name in self._codecs if not _NAME.fullmatch(name)]
         if bad:
@@ -248,6 +250,14 @@ class _Chain:
             except Exception as error:
                 raise ValueError(f"the codec {names[i]!r} failed ({type(error).__qualname__})") from error
         return data
+
+
+def _check_codec(given: object) -> None:
+    methods = (getattr(given, name, None) for name in ("encode", "decode"))
+    if isinstance(given, type) or not all(map(callable, methods)) or not isinstance(getattr(given, "name", None), str):
+        raise ValueError(
+            f"{given!r} is no codec. Expected an object with a name, encode and decode, such as ZlibCodec()."
+        )
 
 
 def is_sealed(data: bytes) -> bool:

@@ -59,8 +59,8 @@ class MigrationPath:
         content = self._content(data, where)
         upcaster = self.upcasters[0]
         try:
-            for upcaster in self.upcasters:
-                content = _checked(upcaster.upcast(content))
+            for i, upcaster in enumerate(self.upcasters):
+                content = _checked(upcaster.upcast(_own(content) if i else content))
             return to_json(content, by_alias=False, bytes_mode="base64")
         except Exception as error:  # noqa: BLE001 - of the user's function, or of what it returned
             raise self._failed(upcaster, error, where) from (None if self._hides else error)
@@ -225,11 +225,21 @@ def as_read(event: Event, versions: Versions | None) -> Event:
         PayloadError: if it cannot be stored.
         StoreFormatError: if it cannot be upcast.
     """
-    cls = type(event)
-    if versions is None or not versions.has_upcaster(cls.event_name, cls.event_version):
+    if versions is None:
         return event
-    data, _ = event_payload(cls).store(event, f"The event {cls.event_name!r}")
+    cls = type(event)
+    payload = event_payload(cls)
+    if not versions.has_upcaster(cls.event_name, cls.event_version):
+        return event
+    data, _ = payload.store(event, f"The event {cls.event_name!r}")
     return decode(cls.event_name, cls.event_version, data, versions)
+
+
+def _own(value: Any) -> Any:
+    """A copy that the next upcaster may change: what the one before returned may be in its hands still, such as a default."""
+    if type(value) is dict:
+        return {key: _own(item) for key, item in value.items()}
+    return [_own(item) for item in value] if type(value) is list else value
 
 
 def _checked(content: object) -> dict[str, Any]:

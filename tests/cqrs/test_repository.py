@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
 import pytest
+from pydantic import SecretStr
 
 from allframe import (
     Aggregate,
@@ -396,3 +398,25 @@ def test_a_repository_says_at_once_that_it_takes_a_store() -> None:
     url: Any = "sqlite:///bank.db"
     with pytest.raises(TypeError, match=r"Repository takes an EventStore, found 'sqlite:///bank\.db'\."):
         Repository(url, Account)
+
+
+async def test_a_bare_event_is_refused(accounts: Repository[Account]) -> None:
+    with pytest.raises(PayloadError, match="A bare Event cannot be stored"):
+        await accounts.change("A", lambda account: [Event()])
+
+
+async def test_what_apply_says_of_an_event_with_a_secret_is_not_shown(store: EventStore) -> None:
+    class PinSet(Event, name="repository.pin_set"):
+        pin: SecretStr
+
+    class Card(Aggregate, name="repository.card"):
+        def apply(self, event: Event) -> None:
+            assert isinstance(event, PinSet)
+            raise ValueError(f"{event.pin.get_secret_value()} is too short")
+
+    await store.append("card-1", [PinSet(pin=SecretStr("hunter2"))])
+
+    with pytest.raises(StoreFormatError, match="cannot be applied: ValueError\\. It happened") as refusal:
+        await Repository(store, Card).load("1")
+
+    assert "hunter2" not in "".join(traceback.format_exception(refusal.value))

@@ -426,3 +426,9 @@ async def test_nothing_of_a_payload_is_in_the_file(tmp_path: Path) -> None:
     assert b"coded.paid" in found
     assert SECRET.encode() not in found
     assert b"thanks" not in found
+
+
+@pytest.mark.parametrize("codec", [5, ZlibCodec, [ZlibCodec(), None]], ids=["number", "class", "list"])
+def test_what_is_no_codec_is_refused_when_the_store_is_made(codec: Any) -> None:
+    with pytest.raises(ValueError, match=r"is no codec\. Expected an object with a name, encode and decode"):
+        EventStore("sqlite:///bank.db", codec=codec)

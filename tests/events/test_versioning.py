@@ -87,6 +87,28 @@ async def test_versions_are_chained_from_the_one_that_is_stored(store: EventStor
     assert await store.get_events("a") == [*TODAY, Debited(account="B", cents=1, currency="X")]
 
 
+async def test_an_upcaster_may_change_what_it_is_given_and_changes_nobody_elses(store_url: str) -> None:
+    class Tagged(Event, name="versioning.tagged", version=3):
+        tags: list[str]
+
+    usual: dict[str, Any] = {"tags": ["usual"]}
+
+    @upcasts("versioning.tagged", from_version=1)
+    def tag(data: dict[str, Any]) -> dict[str, Any]:
+        return usual
+
+    @upcasts("versioning.tagged", from_version=2)
+    def mark(data: dict[str, Any]) -> dict[str, Any]:
+        data["tags"].append("old")
+        return data
+
+    async with EventStore(store_url, versions=VersionRegistry([tag, mark])) as store:
+        await store_past(store, "a", ("versioning.tagged", 1, {}), ("versioning.tagged", 1, {}))
+
+        assert await store.get_events("a") == [Tagged(tags=["usual", "old"])] * 2
+    assert usual == {"tags": ["usual"]}
+
+
 async def test_what_is_stored_stays_as_it_was(store: EventStore) -> None:
     await store_past(store, "a", OLD)
 
