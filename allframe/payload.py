@@ -21,6 +21,7 @@ from typing_extensions import TypeAliasType
 
 from allframe.errors import PayloadError
 from allframe.masking import has_secrets, reveal, shown
+from allframe.plain import LARGEST, Plain, holds, plain
 from allframe.sets import has_sets, sort_sets
 
 __all__ = ["MAX_BYTES", "MAX_DEPTH", "Payload", "canonical", "check_size"]
@@ -38,12 +39,14 @@ class Payload:
         PayloadError: when made of an annotation that has no JSON form (an open file, a lock).
     """
 
-    __slots__ = ("_adapter", "_has_sets", "_hides", "annotation")
+    __slots__ = ("_adapter", "_has_sets", "_hides", "_is_plain_known", "_plain", "annotation")
 
     def __init__(self, annotation: Any) -> None:
         self.annotation = annotation
         self._hides: bool | None = None
         self._has_sets: bool | None = None
+        self._plain: Plain | None = None
+        self._is_plain_known = False
         try:
             self._adapter = _adapter(annotation)
         except Exception as error:
@@ -78,6 +81,22 @@ class Payload:
             except PayloadError:  # nobody can say what is in it
                 self._has_sets = True
         return self._has_sets
+
+    def dump(self, value: Any, what: str) -> bytes:
+        """The JSON of ``value``, which is read back equal: as `store`, for whoever needs no copy.
+
+        Raises:
+            PayloadError: as `store`.
+        """
+        fields = self._plain if self._is_plain_known else self._find_plain()
+        if fields is not None and type(value) is self.annotation and holds(fields, value.__dict__):
+            try:
+                data = self._adapter.serializer.to_json(value)
+            except ValueError:  # a lone surrogate; `store` has the words for it
+                return self.store(value, what)[0]
+            if len(data) <= LARGEST:
+                return data
+        return self.store(value, what)[0]
 
     def store(self, value: Any, what: str) -> tuple[bytes, Any]:
         """The JSON of ``value`` and the value that reading it gives, which equals it.
@@ -142,6 +161,12 @@ class Payload:
             return self._adapter.json_schema(by_alias=by_alias, mode="serialization")
         except Exception as error:
             raise PayloadError(f"{self.name} has no JSON schema: {_reason(error)}.") from error
+
+    def _find_plain(self) -> Plain | None:
+        if isinstance(self.annotation, type) and issubclass(self.annotation, BaseModel) and not self.hides:
+            self._plain = plain(self.annotation, self._adapter.core_schema)
+        self._is_plain_known = True
+        return self._plain
 
     def _mismatch(self, value: Any, what: str) -> str:
         return f"{what} cannot be stored: expected {self.name}, found {self._describe(value)}"

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, cast
 from allframe.errors import PayloadError
 from allframe.events.backend import Write
 from allframe.events.event import Event, is_stream_name, stream_of
-from allframe.events.store import make_rows
+from allframe.events.rows import make_rows
 from allframe.masking import shown
 
 __all__ = ["Decision", "StreamWrite", "read_decision", "writes_of"]

@@ -17,7 +17,8 @@ from allframe.errors import AllframeError, ConcurrencyError, PayloadError, Store
 from allframe.events.backend import Commit, Row, Write
 from allframe.events.correlation import with_correlation
 from allframe.events.event import Event, RecordedEvent, decode, event_payload, stream_of
-from allframe.events.store import EventStore, make_rows
+from allframe.events.rows import make_rows
+from allframe.events.store import EventStore
 from allframe.masking import shown
 
 __all__ = ["Repository"]

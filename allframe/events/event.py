@@ -29,6 +29,7 @@ __all__ = [
     "event_payload",
     "is_stream_name",
     "known_versions",
+    "place_in_store",
     "stream_of",
 ]
 
@@ -140,11 +141,10 @@ class RecordedEvent:
         known = self.__dict__
         event: Event | None = known.get("_event")
         if event is None:
-            event = known["_event"] = decode(self.type, self.schema_version, self.data, self._versions, self._where)
+            event = known["_event"] = decode(
+                self.type, self.schema_version, self.data, self._versions, lambda: place_in_store(self)
+            )
         return event
-
-    def _where(self) -> str:
-        return f"position {self.position}, revision {self.revision} of stream {self.stream!r}"
 
     @property
     def is_readable(self) -> bool:
@@ -180,6 +180,20 @@ class RecordedEvent:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return replace(self, metadata=deepcopy(self.metadata, memo))
+
+
+class _Placed(Protocol):
+    @property
+    def position(self) -> int: ...
+    @property
+    def stream(self) -> str: ...
+    @property
+    def revision(self) -> int: ...
+
+
+def place_in_store(row: _Placed) -> str:
+    """Where an event stands in the store, for errors."""
+    return f"position {row.position}, revision {row.revision} of stream {row.stream!r}"
 
 
 def decode(
@@ -260,14 +274,12 @@ def event_payload(cls: type[Event]) -> Payload:
         PayloadError: if events of this class could not be found again by their name: it is `Event` itself, a
             parametrised generic, or one of two classes with that name.
     """
-    known = cls.__dict__
-    if known.get("__allframe_checked__") != _NAMES.changes:
-        _check_name(cls)
-        type.__setattr__(cls, "__allframe_checked__", _NAMES.changes)
-    payload: Payload | None = known.get("__allframe_payload__")
-    if payload is None:
-        payload = Payload(cls)
-        type.__setattr__(cls, "__allframe_payload__", payload)
+    known: tuple[int, Payload] | None = cls.__dict__.get("__allframe_payload__")
+    if known is not None and known[0] == _NAMES.changes:
+        return known[1]
+    _check_name(cls)
+    payload = Payload(cls) if known is None else known[1]
+    type.__setattr__(cls, "__allframe_payload__", (_NAMES.changes, payload))
     return payload
 
 

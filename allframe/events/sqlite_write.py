@@ -15,7 +15,8 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
-from itertools import chain, islice
+from functools import cache
+from itertools import chain
 from operator import attrgetter
 
 from allframe.errors import ConcurrencyError, PayloadError, StoreError, StoreInUse, StoreUnavailable
@@ -25,12 +26,10 @@ from allframe.events.sqlite_file import StoreFile
 
 __all__ = ["Saving", "SqliteWriter"]
 
-_ROW = "(?, ?, ?, ?, ?, ?, CAST(? AS TEXT), ?, CAST(? AS TEXT))"
-_HEAD = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-#: Rows a statement, largest first: a few sizes, so that their statements stay prepared.
-_SIZES = (64, 16, 4, 1)
-_INSERT_ROWS = {size: f"INSERT INTO events VALUES {', '.join([_ROW] * size)}" for size in _SIZES}  # noqa: S608 - our own words
-_REPLACE_HEADS = {size: f"REPLACE INTO heads VALUES {', '.join([_HEAD] * size)}" for size in _SIZES}  # noqa: S608
+_INSERT_ROWS = "INSERT INTO events VALUES ", "(?, ?, ?, ?, ?, ?, CAST(? AS TEXT), ?, CAST(? AS TEXT))"
+_REPLACE_HEADS = "REPLACE INTO heads VALUES ", "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+#: The most rows a statement. Of each number up to it there may be one, and sqlite3 keeps 128 of them prepared.
+_LARGEST = 50
 
 _SAVE_SNAPSHOT = """
     INSERT INTO snapshots VALUES (?, ?, ?, ?, CAST(? AS TEXT), ?)
@@ -306,14 +305,17 @@ def _before(connection: sqlite3.Connection, streams: list[str]) -> tuple[int, in
 
 
 def _insert(
-    connection: sqlite3.Connection, statements: dict[int, str], rows: Iterable[NewRow | tuple[object, ...]]
+    connection: sqlite3.Connection, statement: tuple[str, str], rows: Iterable[NewRow | tuple[object, ...]]
 ) -> None:
     rest = list(rows)
-    start = 0
-    for size, statement in statements.items():
-        while len(rest) - start >= size:
-            connection.execute(statement, list(chain.from_iterable(islice(rest, start, start + size))))
-            start += size
+    for start in range(0, len(rest), _LARGEST):
+        some = rest[start : start + _LARGEST]
+        connection.execute(_for_rows(*statement, len(some)), list(chain.from_iterable(some)))
+
+
+@cache
+def _for_rows(words: str, row: str, number: int) -> str:
+    return words + ", ".join([row] * number)
 
 
 def _snapshot_of(commit: Commit) -> StoredSnapshot | None:

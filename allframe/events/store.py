@@ -4,36 +4,29 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from functools import lru_cache
-from itertools import repeat
 from typing import Any, Literal, TypeVar
 
 from anyio import CancelScope
 from pydantic import BaseModel
-from pydantic_core import from_json
 
-from allframe.clock import from_microseconds
 from allframe.errors import PayloadError, StoreUnavailable
-from allframe.events.backend import BackendStats, Commit, EventStoreBackend, Row, StoredRow, Write, new_ids
+from allframe.events.backend import BackendStats, Commit, EventStoreBackend, StoredRow, Write
 from allframe.events.backends import backend_of
 from allframe.events.category import check_category
-from allframe.events.coded import Codecs, CodedBackend, check_newest, check_plain, refuse_reserved
+from allframe.events.coded import Codecs, CodedBackend, check_newest
 from allframe.events.correlation import with_correlation
-from allframe.events.event import Event, RecordedEvent, event_payload
+from allframe.events.event import Event, RecordedEvent
 from allframe.events.follow import Following
+from allframe.events.rows import make_rows, to_event, to_recorded
 from allframe.events.snapshots import Snapshot, snapshot_type, to_snapshot, to_stored
 from allframe.events.versioning import VersionRegistry
-from allframe.masking import shown
-from allframe.payload import Payload
 
-__all__ = ["EventStore", "make_rows", "metadata_json", "to_recorded"]
+__all__ = ["EventStore"]
 
 #: Rows that are read at a time.
 PAGE = 1000
 
 M = TypeVar("M", bound=BaseModel)
-
-_METADATA = Payload(dict[str, Any])
 
 
 class EventStore:
@@ -182,27 +175,23 @@ class EventStore:
 
     async def get_events_after(self, stream: str, version: int) -> list[Event]:
         """The events of a stream that came after it had ``version``, oldest first."""
-        return [recorded.event async for recorded in self.read(stream, after=version)]
+        pages = self._stream(stream, version)
+        return [to_event(row, self.versions) async for page in pages for row in page]
 
     async def get_all_events(self, *, after: int = 0, limit: int | None = None) -> list[Event]:
         """The events of all streams with a position above ``after``, at most ``limit``, without allframe's own."""
         events: list[Event] = []
         if limit is not None and limit <= 0:
             return events
-        async for recorded in self.read_all(after=after):
-            events.append(recorded.event)
+        async for page in self._all(after):
+            events += [to_event(row, self.versions) for row in page[: None if limit is None else limit - len(events)]]
             if len(events) == limit:
                 break
         return events
 
     def read(self, stream: str, *, after: int = 0) -> AsyncIterator[RecordedEvent]:
         """The events of a stream with a revision above ``after``, oldest first, read in pages as they are asked for."""
-
-        async def following(last: StoredRow | None) -> list[StoredRow]:
-            start = after if last is None else last.revision
-            return await self.opened().read_stream(stream, after=start, limit=PAGE)
-
-        return _Pages(following, self.versions)
+        return _Recorded(self._stream(stream, after), self.versions)
 
     def read_all(
         self, *, after: int = 0, system: bool = False, category: str | None = None
@@ -215,12 +204,7 @@ class EventStore:
             ValueError: if no stream that is read can be of the category.
         """
         check_category(category, system=system)
-
-        async def following(last: StoredRow | None) -> list[StoredRow]:
-            start = after if last is None else last.position
-            return await self.opened().read_all(after=start, limit=PAGE, system=system, category=category)
-
-        return _Pages(following, self.versions)
+        return _Recorded(self._all(after, system, category), self.versions)
 
     def subscribe(
         self, *, after: int | None = None, system: bool = False, category: str | None = None
@@ -250,6 +234,18 @@ class EventStore:
         stored = await backend.get_snapshot(stream, name)
         return None if stored is None else to_snapshot(stored, type, self.versions)
 
+    def _stream(self, stream: str, after: int) -> _Pages:
+        return _Pages(
+            lambda last: self.opened().read_stream(stream, after=last.revision if last else after, limit=PAGE)
+        )
+
+    def _all(self, after: int, system: bool = False, category: str | None = None) -> _Pages:
+        return _Pages(
+            lambda last: self.opened().read_all(
+                after=last.position if last else after, limit=PAGE, system=system, category=category
+            )
+        )
+
     async def _recorded(self, row: StoredRow) -> RecordedEvent:
         return to_recorded(row, self.versions)
 
@@ -272,97 +268,42 @@ class EventStore:
 
 
 class _Pages:
-    """Rows a page at a time. No generator: who stops in the middle would have to close it."""
+    """Rows a page at a time, by what comes after the last one. No generator: who stops in the middle would have to close
+    it."""
 
-    def __init__(
-        self,
-        following: Callable[[StoredRow | None], Awaitable[list[StoredRow]]],
-        versions: VersionRegistry | None,
-    ) -> None:
+    def __init__(self, following: Callable[[StoredRow | None], Awaitable[list[StoredRow]]]) -> None:
         self._following = following
-        self._versions = versions
-        self._page: Iterator[StoredRow] = iter(())
         self._last: StoredRow | None = None
         self._is_last_page = False
 
     def __aiter__(self) -> _Pages:
         return self
 
-    async def __anext__(self) -> RecordedEvent:
-        row = next(self._page, None)
-        if row is None and not self._is_last_page:
-            page = await self._following(self._last)
-            self._page, self._is_last_page = iter(page), len(page) < PAGE
-            row = next(self._page, None)
-        if row is None:
+    async def __anext__(self) -> list[StoredRow]:
+        page = [] if self._is_last_page else await self._following(self._last)
+        self._is_last_page = len(page) < PAGE
+        if not page:
             raise StopAsyncIteration
-        self._last = row
-        return to_recorded(row, self._versions)
+        self._last = page[-1]
+        return page
 
 
-def make_rows(
-    events: Sequence[Event], *, recorded_at: int, metadata: Mapping[str, Any] | None = None
-) -> tuple[Row, ...]:
-    """``events`` as rows for a backend, each with an id of its own. ``recorded_at``: microseconds since 1970, UTC.
+class _Recorded:
+    """What is on the pages, one after the other."""
 
-    Raises:
-        PayloadError: if one cannot be stored and read back equal.
-    """
-    about = metadata_json(metadata)
-    return tuple(map(_row, events, new_ids(len(events)), repeat(recorded_at), repeat(about)))
+    def __init__(self, pages: _Pages, versions: VersionRegistry | None) -> None:
+        self._pages = pages
+        self._versions = versions
+        self._page: Iterator[StoredRow] = iter(())
 
+    def __aiter__(self) -> _Recorded:
+        return self
 
-def metadata_json(metadata: Mapping[str, Any] | None) -> bytes | None:
-    """The stored form of the metadata of events; None for none.
-
-    Raises:
-        PayloadError: if it cannot be stored and read back equal.
-    """
-    return None if not metadata else _METADATA.store(dict(metadata), "The metadata of an event")[0]
-
-
-def to_recorded(row: StoredRow, versions: VersionRegistry | None = None) -> RecordedEvent:
-    """A backend's row as an event; its payload is read when it is first asked for, by ``versions``.
-
-    Raises:
-        StoreFormatError: if it is encoded, and was read without the codec.
-    """
-    check_plain(row)
-    position, stream, revision, row_id, name, version, data, recorded_at, metadata = row
-    # Past the __init__ of a frozen dataclass, which makes a call for each field: this is done for every event read.
-    recorded = object.__new__(RecordedEvent)
-    fields = {
-        "id": row_id.hex(),
-        "position": position,
-        "stream": stream,
-        "revision": revision,
-        "type": name,
-        "schema_version": version,
-        "data": data,
-        "recorded_at": _time(recorded_at),
-        "metadata": {} if metadata is None else from_json(metadata),
-        "_versions": versions,
-    }
-    object.__setattr__(recorded, "__dict__", fields)
-    return recorded
-
-
-#: What is appended together has the same time.
-_time = lru_cache(maxsize=64)(from_microseconds)
-
-
-def _row(event: Event, row_id: bytes, recorded_at: int, metadata: bytes | None) -> Row:
-    given: object = event
-    if not isinstance(given, Event):
-        raise PayloadError(
-            f"{shown(given)} is not an Event. Append instances of classes that derive from allframe.Event."
-        )
-    cls = type(event)
-    payload = event_payload(cls)  # first: a bare Event has no name
-    name = cls.event_name
-    data, _ = payload.store(event, f"The event {name!r}")
-    refuse_reserved(data, f"The event {name!r}")
-    return Row(row_id, name, cls.event_version, data, recorded_at, metadata)
+    async def __anext__(self) -> RecordedEvent:
+        for row in self._page:
+            return to_recorded(row, self._versions)
+        self._page = iter(await self._pages.__anext__())
+        return to_recorded(next(self._page), self._versions)
 
 
 def _write(

@@ -17,7 +17,7 @@ from allframe.errors import PayloadError, StoreFormatError
 from allframe.events.backend import Write
 from allframe.events.correlation import with_correlation
 from allframe.events.event import Event, Versions, decode, event_payload, stream_of
-from allframe.events.store import make_rows
+from allframe.events.rows import make_rows
 from allframe.events.versioning import as_read
 from allframe.payload import check_size
 from allframe.saga.graph import Step

@@ -20,7 +20,7 @@ from allframe.clock import to_microseconds
 from allframe.events.backend import Commit, Head, Row, Write, new_id
 from allframe.events.correlation import current_correlation, with_correlation
 from allframe.events.event import Event
-from allframe.events.store import metadata_json
+from allframe.events.rows import metadata_json
 from allframe.events.versioning import as_read
 from allframe.payload import canonical
 from allframe.saga.discretion import without_secrets

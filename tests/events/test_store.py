@@ -16,7 +16,7 @@ from allframe.errors import ConcurrencyError, PayloadError, StoreFormatError, St
 from allframe.events import Event, EventStore, RecordedEvent
 from allframe.events.backend import Commit, Row, Write, new_id
 from allframe.events.memory import MemoryBackend
-from allframe.events.store import make_rows
+from allframe.events.rows import make_rows
 
 pytestmark = pytest.mark.anyio
 

@@ -24,7 +24,7 @@ from pydantic import BaseModel
 from allframe.errors import ConcurrencyError, PayloadError, StoreUnavailable
 from allframe.events import Event, EventStore, RecordedEvent
 from allframe.events import backend as rows
-from allframe.events.store import make_rows
+from allframe.events.rows import make_rows
 from tests.events.model import Model, Refused, Stored, Write
 
 #: For each loop and store, how many histories are tried in a push.

@@ -16,7 +16,7 @@ from allframe.events import Event, EventStore, RecordedEvent
 from allframe.events.backend import Commit, EventStoreBackend, StoredRow, Versions, Write
 from allframe.events.follow import PAGE, Following
 from allframe.events.memory import MemoryBackend
-from allframe.events.store import make_rows
+from allframe.events.rows import make_rows
 from tests.events import outside
 
 pytestmark = pytest.mark.anyio
