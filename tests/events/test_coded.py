@@ -89,7 +89,7 @@ def place(store_url: str) -> Place:
 
 
 def again(row: StoredRow, **changed: Any) -> Row:
-    names = [field.name for field in dataclasses.fields(Row)]
+    names = Row._fields
     return Row(**{**{name: getattr(row, name) for name in names}, **changed})
 
 
