@@ -362,8 +362,7 @@ def _row(event: Event, row_id: bytes, recorded_at: int, metadata: bytes | None) 
             f"{shown(given)} is not an Event. Append instances of classes that derive from allframe.Event."
         )
     cls = type(event)
-    payload = event_payload(cls)  # first: a bare Event has no name
-    name = cls.event_name
+    payload, name = event_payload(cls), cls.event_name  # in this order: a bare Event has no name
     data, _ = payload.store(event, f"The event {name!r}")
     refuse_reserved(data, f"The event {name!r}")
     return Row(row_id, name, cls.event_version, data, recorded_at, metadata)
