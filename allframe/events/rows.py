@@ -106,4 +106,5 @@ def _kind(event: object) -> _Kind:
             f"{shown(event)} is not an Event. Append instances of classes that derive from allframe.Event."
         )
     cls = type(event)
+    # In this order: a bare Event has no name.
     return event_payload(cls).dump, cls.event_name, cls.event_version, f"The event {cls.event_name!r}"
