@@ -27,7 +27,7 @@ from typing import Any
 
 from measuring import Contest, Contestant, Turn, arguments, as_json, measure, peer, report
 
-from allframe import Event, EventStore
+from allframe import Aggregate, Event, EventStore, Repository
 
 PACKAGES = ["allframe", "eventsourcing", "pydantic", "anyio"]
 #: WAL, FULL.
@@ -45,6 +45,16 @@ class Credited(Event, name="benchmark.credited"):
 
     reference: str
     amount: int
+
+
+class Account(Aggregate, name="benchmark.account"):
+    """What is loaded."""
+
+    balance: int = 0
+
+    def apply(self, event: Event) -> None:
+        assert isinstance(event, Credited)
+        self.balance += event.amount
 
 
 # --- allframe --------------------------------------------------------------------------------------------------------
@@ -116,6 +126,29 @@ async def replaying(folder: Path) -> AsyncIterator[Turn]:
         yield turn
 
 
+def loading_aggregate(many: int) -> Enter:
+    """Loads an account of ``many`` events by its repository."""
+
+    @asynccontextmanager
+    async def enter(folder: Path) -> AsyncIterator[Turn]:
+        async with opened(folder) as store:
+            accounts = Repository(store, Account)
+            for number in range(LOADED):
+                await store.append(f"account-{number}", credited(0, many))
+            ids = cycle(str(number) for number in range(LOADED))
+
+            async def turn(seconds: float) -> int:
+                end, done = time.perf_counter() + seconds, 0
+                while time.perf_counter() < end:
+                    assert (await accounts.load(next(ids))).balance == sum(range(many))
+                    done += 1
+                return done
+
+            yield turn
+
+    return enter
+
+
 def loading(many: int) -> Enter:
     """Loads an account of ``many`` events."""
 
@@ -163,12 +196,12 @@ def application(folder: Path) -> tuple[Any, Any]:
 def _account() -> Any:
     from eventsourcing.domain import Aggregate, event
 
-    global Account
-    if "Account" not in globals():
+    global PeerAccount
+    if "PeerAccount" not in globals():
 
-        class Account(Aggregate):
+        class PeerAccount(Aggregate):
             # Its topic is its name in this module: that is where it is looked up when it is read.
-            __qualname__ = "Account"
+            __qualname__ = "PeerAccount"
 
             @event("Opened")
             def __init__(self) -> None:
@@ -178,7 +211,7 @@ def _account() -> Any:
             def credit(self, reference: str, amount: int) -> None:
                 self.balance += amount
 
-    return Account
+    return PeerAccount
 
 
 def peer_appending(many: int, at_once: int = 1) -> Enter:
@@ -408,8 +441,10 @@ def contests() -> list[Contest]:
         contest("append 10 events", appending(10), peer_appending(10), bare_appending(10)),
         contest("append 50 events", appending(50), peer_appending(50), bare_appending(50)),
         contest("replay all", replaying, peer_replaying, bare_replaying),
-        contest("load an aggregate of 10", loading(10), peer_loading(10), bare_loading(10), "loads/s"),
-        contest("load an aggregate of 100", loading(100), peer_loading(100), bare_loading(100), "loads/s"),
+        contest("load an aggregate of 10", loading_aggregate(10), peer_loading(10), bare_loading(10), "loads/s"),
+        contest("load an aggregate of 100", loading_aggregate(100), peer_loading(100), bare_loading(100), "loads/s"),
+        contest("load and fold 10 events", loading(10), peer_loading(10), bare_loading(10), "loads/s"),
+        contest("load and fold 100 events", loading(100), peer_loading(100), bare_loading(100), "loads/s"),
     ]
 
 
