@@ -240,7 +240,8 @@ class SqliteBackend:
     async def read_all(
         self, *, after: int = 0, limit: int = 1000, system: bool = False, category: str | None = None
     ) -> list[StoredRow]:
-        found, start = [], after
+        found: list[StoredRow] = []
+        start = after
         while True:
             look = await self._read(sqlite_read.read_all(start, limit - len(found), system, category))
             found += look.rows

@@ -68,8 +68,8 @@ sql = sqlite3.connect(sys.argv[1])
 seen, wrong, last = 0, [], 0
 say("reading")
 while not over:
-    query = "SELECT position, (SELECT sum(amount) FROM balances), (SELECT count(*) FROM balances), count FROM allframe_projection, changes"
-    rows = sql.execute(query).fetchall()
+    sums = "(SELECT sum(amount) FROM balances), (SELECT count(*) FROM balances)"
+    rows = sql.execute(f"SELECT position, {sums}, count FROM allframe_projection, changes").fetchall()
     seen += 1
     if len(rows) != 1:
         wrong.append(f"{len(rows)} rows")
