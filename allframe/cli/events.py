@@ -43,7 +43,9 @@ def tail(
     last: Annotated[int, typer.Option(min=0, metavar="N", help="Begin with so many of the last ones.")] = 10,
     after: Annotated[
         int | None,
-        typer.Option(min=0, metavar="N", help="Begin after this position, 0 for everything.", show_default=False),
+        typer.Option(
+            min=0, max=2**63 - 1, metavar="N", help="Begin after this position, 0 for everything.", show_default=False
+        ),
     ] = None,
     category: Category = None,
     system: System = False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -99,6 +100,8 @@ def rebuild(
         position = read_store(needed(store), load_codec(codec), run, versions=versions_of([place]))
     except ProjectionFailed as failure:
         raise Stop(f"{failure.code}: {failure}", Exit.INCOMPLETE) from failure
+    except sqlite3.Error as error:
+        raise Stop(f"The schema of {name!r} cannot be run: {error}. Mend it in {module}.", Exit.DEFINITION) from error
     print_line(f"{name} was rebuilt up to position {position}.")
     return Exit.COMPLETED
 

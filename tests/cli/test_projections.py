@@ -196,3 +196,16 @@ def test_a_damaged_file_is_listed_as_one(shop: Shop, url: str) -> None:
 
     assert [(each["name"], each["state"]) for each in found] == [("bad", "failed"), ("good", "up to date")]
     assert "bad.db cannot be used as the tables of a projection" in found[0]["error"]
+
+
+def test_a_schema_that_cannot_be_run_is_told_without_a_traceback(shop: Shop, url: str) -> None:
+    test_a_store_without_projections_has_none(shop, url)
+    (shop.folder / "typo.py").write_text(MODULE.replace("CREATE TABLE balances", "CREAT TABLE balances"))
+
+    done = shop.run(*REBUILD, "-m", "typo.py", code=4)
+
+    assert (
+        "allframe: The schema of 'balances_table' cannot be run: near \"CREAT\": syntax error. Mend it in typo.py."
+        in done.stderr
+    )
+    assert "Traceback" not in done.stderr

@@ -59,7 +59,7 @@ anyio.run(main)
 """
 
 #: Reads in a loop, knowing nothing of allframe; says what it saw when it is told to end.
-READER = '''
+READER = """
 import json, sqlite3, threading
 
 over = []
@@ -68,10 +68,8 @@ sql = sqlite3.connect(sys.argv[1])
 seen, wrong, last = 0, [], 0
 say("reading")
 while not over:
-    query = """
-        SELECT position, (SELECT sum(amount) FROM balances), (SELECT count(*) FROM balances), count
-        FROM allframe_projection, changes"""
-    rows = sql.execute(query).fetchall()
+    sums = "(SELECT sum(amount) FROM balances), (SELECT count(*) FROM balances)"
+    rows = sql.execute(f"SELECT position, {sums}, count FROM allframe_projection, changes").fetchall()
     seen += 1
     if len(rows) != 1:
         wrong.append(f"{len(rows)} rows")
@@ -81,7 +79,7 @@ while not over:
         wrong.append([position, total, accounts, changes, last])
     last = position
 say(json.dumps({"seen": seen, "wrong": wrong[:5], "last": last}))
-'''
+"""
 
 
 @pytest.mark.timeout(120)
