@@ -9,6 +9,8 @@ nox.options.error_on_missing_interpreters = False
 nox.options.reuse_existing_virtualenvs = True
 
 PROJECT = nox.project.load_toml("pyproject.toml")
+#: A file of tests at a time on each processor; a page of docs is one program, and is not split.
+AT_ONCE = ("-n", "auto", "--dist", "loadfile")
 
 
 def install(session: nox.Session, group: str) -> None:
@@ -21,7 +23,7 @@ def install(session: nox.Session, group: str) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests; what stands after `--` goes to pytest."""
     install(session, "test")
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *AT_ONCE, *session.posargs)
 
 
 @nox.session
@@ -29,7 +31,7 @@ def tests(session: nox.Session) -> None:
 def loops(session: nox.Session, loop: str) -> None:
     """Run the async tests on one event loop."""
     install(session, "test")
-    session.run("pytest", *session.posargs, env={"ALLFRAME_LOOPS": loop})
+    session.run("pytest", *AT_ONCE, *session.posargs, env={"ALLFRAME_LOOPS": loop})
 
 
 @nox.session

@@ -31,7 +31,7 @@ BASES = (SagaError, StoreError, CommandError, QueryError)
 DEMO = "python3 -m venv .venv && .venv/bin/pip install -q '.[cli]' && .venv/bin/allframe demo"
 TEST = (
     "python3 -m venv .venv && .venv/bin/pip install -q -U pip && .venv/bin/pip install -q -e '.[cli]' --group dev && "
-    ".venv/bin/pytest"
+    ".venv/bin/pytest -n auto --dist loadfile"
 )
 
 
