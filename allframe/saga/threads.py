@@ -56,6 +56,9 @@ class Job:
             self.value = self._context.run(self._call)
         except BaseException as error:  # noqa: BLE001 - told as a value
             self.error = error
+
+    def tell(self) -> None:
+        """Have the loop hear that it ended; on the thread."""
         # Before anybody hears of the end: who does may close the store, and open it again.
         self._let_go()
         soon(self._loop, self.done.set)
@@ -121,12 +124,20 @@ class Threads:
         queue: SimpleQueue[Job | None] = SimpleQueue()
         while job is not None:
             job.run()
+            # Idle before anybody hears of the end: who does may begin the next call at once.
+            is_over = not self._rest(queue)
+            job.tell()
             job = None  # what it returned must not be kept until the next one
-            with self._lock:
-                if self._closed:
-                    return
-                self._idle.append(queue)
+            if is_over:
+                return
             job = self._next(queue)
+
+    def _rest(self, queue: SimpleQueue[Job | None]) -> bool:
+        """Be idle, and get the next call by ``queue``; False if there is to be none."""
+        with self._lock:
+            if not self._closed:
+                self._idle.append(queue)
+            return not self._closed
 
     def _next(self, queue: SimpleQueue[Job | None]) -> Job | None:
         try:

@@ -26,7 +26,7 @@ from allframe import (
     compensates,
     step,
 )
-from allframe.saga.threads import MOST
+from allframe.saga.threads import MOST, Threads
 from tests.saga import world
 from tests.saga.refusal import refused
 from tests.saga.world import Home
@@ -150,6 +150,17 @@ async def test_idle_threads_are_used_again_and_end_with_the_orchestrator(home: H
     worker = workers.pop()
     worker.join(5)
     assert not worker.is_alive()
+
+
+async def test_a_thread_is_idle_before_anybody_hears_that_its_call_ended() -> None:
+    idle: list[int] = []
+    threads = Threads(lambda: lambda: idle.append(len(threads._idle)))
+
+    for _ in range(3):
+        await threads.start(lambda: None).done.wait()
+
+    threads.close()
+    assert idle == [1, 1, 1]
 
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="nothing")
