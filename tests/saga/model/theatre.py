@@ -250,7 +250,7 @@ class Stage:
 @contextmanager
 def _threads_take_their_time(stage: Stage) -> Iterator[None]:
     """The clock stands still while a thread does anything but wait for its gate."""
-    start, work = Threads.start, Job.run
+    start, tell = Threads.start, Job.tell
 
     def held(self: Threads, call: Callable[[], Any]) -> Job:
         hold_clock()
@@ -263,10 +263,10 @@ def _threads_take_their_time(stage: Stage) -> Iterator[None]:
 
     def then_let_go(self: Job) -> None:
         loop = self._loop
-        work(self)
+        tell(self)
         soon(loop, ended)
 
-    with mock.patch.object(Threads, "start", held), mock.patch.object(Job, "run", then_let_go):
+    with mock.patch.object(Threads, "start", held), mock.patch.object(Job, "tell", then_let_go):
         yield
 
 
