@@ -39,12 +39,12 @@ class Payload:
         PayloadError: when made of an annotation that has no JSON form (an open file, a lock).
     """
 
-    __slots__ = ("_adapter", "_has_sets", "_hides", "_is_plain_known", "_plain", "annotation")
+    __slots__ = ("_adapter", "_is_plain_known", "_plain", "_traits", "annotation")
 
     def __init__(self, annotation: Any) -> None:
         self.annotation = annotation
-        self._hides: bool | None = None
-        self._has_sets: bool | None = None
+        #: `hides` and `has_sets`, once somebody has asked.
+        self._traits: tuple[bool, bool] | None = None
         self._plain: Plain | None = None
         self._is_plain_known = False
         try:
@@ -65,22 +65,21 @@ class Payload:
     @property
     def hides(self) -> bool:
         """Whether its values can have secrets. Then errors do not show them."""
-        if self._hides is None:
-            try:
-                self._hides = has_secrets(self.schema())
-            except PayloadError:  # nobody can say what is in it
-                self._hides = True
-        return self._hides
+        return (self._traits or self._look())[0]
 
     @property
     def has_sets(self) -> bool:
         """Whether its values can have sets, whose order says nothing."""
-        if self._has_sets is None:
-            try:
-                self._has_sets = has_sets(self.schema())
-            except PayloadError:  # nobody can say what is in it
-                self._has_sets = True
-        return self._has_sets
+        return (self._traits or self._look())[1]
+
+    def _look(self) -> tuple[bool, bool]:
+        """What its schema says of `hides` and `has_sets`: made once, for both."""
+        try:
+            schema = self.schema()
+            self._traits = has_secrets(schema), has_sets(schema)
+        except PayloadError:  # nobody can say what is in it
+            self._traits = True, True
+        return self._traits
 
     def dump(self, value: Any, what: str) -> bytes:
         """The JSON of ``value``, which is read back equal: as `store`, for whoever needs no copy.
