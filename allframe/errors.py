@@ -132,6 +132,10 @@ class Problem:
     text: str
     #: ``path:line`` of the definition.
     where: str
+    #: The field, step, compensation or parameter that it is about; None for the class as a whole.
+    member: str | None = None
+    #: Names that exist and are spelled nearly so, the nearest first.
+    near: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.rule} {self.where}\n    {self.text}"
