@@ -55,7 +55,8 @@ from allframe.errors import (
     StoreUnavailable,
 )
 from allframe.events.correlation import correlated
-from allframe.events.event import Event, RecordedEvent
+from allframe.events.event import Event
+from allframe.events.recorded import RecordedEvent
 from allframe.events.snapshots import Snapshot
 from allframe.events.store import EventStore
 from allframe.events.tables import Transaction

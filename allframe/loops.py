@@ -65,8 +65,9 @@ class Signal:
 class Bells:
     """`soon`, for one thread that wakes the same loops again and again.
 
-    asyncio wakes a loop by a byte in a socket, which it then reads until it is empty; an eventfd is one number. That is
-    a good part of what a commit costs besides the disk. Where there is no eventfd, and for other loops, it is `soon`.
+    asyncio wakes a loop by a byte in a socket, which it then reads until it is empty; an eventfd is one number. A read of
+    ten rows took 89 µs so, and 146 by `soon`; a commit, which waits for the disk, 564 and 586 (medians, alternating in one
+    run). Where there is no eventfd, and for other loops, it is `soon`.
     """
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import re
 import weakref
-from typing import Generic, TypeGuard, TypeVar
+from typing import Any, Generic, TypeGuard, TypeVar
 
 from pydantic import BaseModel
 
@@ -33,6 +33,8 @@ class Names(Generic[C]):
         self._classes: dict[tuple[str, int], list[weakref.ref[C]]] = {}
         #: Grows with each class that is added: what `find` said holds until then.
         self.changes = 0
+        #: What was found out of them by name and version; empty again when one is added.
+        self.memo: dict[tuple[str, int], Any] = {}
 
     def add(self, name: str, version: int, cls: C) -> None:
         """Make ``cls`` known; a class of the same module and qualified name is replaced."""
@@ -41,6 +43,7 @@ class Names(Generic[C]):
         known[:] = [ref for ref in known if (old := ref()) and (old.__module__, old.__qualname__) != same]
         known.append(weakref.ref(cls))
         self.changes += 1
+        self.memo.clear()
 
     def find(self, name: str, version: int) -> C | None:
         """The class with this name and version, or None.

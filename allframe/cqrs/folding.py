@@ -21,7 +21,7 @@ from allframe.cqrs.standing import Poisoned, to_stored
 from allframe.errors import ErrorInfo, ProjectionRefused, StoreError, StoreUnavailable
 from allframe.events.backend import StoredRow
 from allframe.events.feed import Feed, Page
-from allframe.events.rows import to_recorded
+from allframe.events.recorded import to_recorded
 from allframe.events.tables import Mark, OpenTransaction, StoredTables, Tables
 from allframe.events.versioning import VersionRegistry
 

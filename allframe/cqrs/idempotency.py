@@ -20,7 +20,7 @@ from allframe.cqrs.message import payload_of
 from allframe.errors import CommandRejected, IdempotencyConflict, PayloadError, StoreFormatError
 from allframe.events.backend import Row, StoredRow, Write, new_id
 from allframe.events.event import Event
-from allframe.events.rows import to_recorded
+from allframe.events.recorded import to_recorded
 from allframe.events.store import EventStore
 from allframe.masking import shown
 from allframe.payload import Payload, canonical

@@ -11,7 +11,8 @@ from abc import ABC, abstractmethod
 from typing import Any, ClassVar, TypeAlias
 
 from allframe.errors import ProjectionRefused
-from allframe.events.event import Event, RecordedEvent
+from allframe.events.event import Event
+from allframe.events.recorded import RecordedEvent
 from allframe.events.tables import Transaction, check_name
 from allframe.events.versioning import VersionRegistry
 from allframe.naming import is_version

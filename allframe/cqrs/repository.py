@@ -14,11 +14,11 @@ from pydantic import BaseModel
 from allframe.cqrs.aggregate import Aggregate, apply_next, check_usable, stream_named
 from allframe.cqrs.commit import commit_surely
 from allframe.errors import AllframeError, ConcurrencyError, PayloadError, StoreFormatError
-from allframe.events.backend import Commit, Row, Write
+from allframe.events.backend import Commit, Row, StoredRow, Write
 from allframe.events.correlation import with_correlation
-from allframe.events.event import Event, RecordedEvent, decode, event_payload, stream_of
-from allframe.events.rows import make_rows
-from allframe.events.store import EventStore
+from allframe.events.event import Event, decode, event_payload, stream_of
+from allframe.events.rows import make_rows, to_event
+from allframe.events.store import EventStore, pages_of
 from allframe.masking import shown
 
 __all__ = ["Repository"]
@@ -68,8 +68,9 @@ class Repository(Generic[A]):
         stream = stream_named(self._class, id)
         aggregate = await self._newest_snapshot(id, stream) or self._class(id=id)
         start = aggregate.version
-        async for recorded in self._store.read(stream, after=start):
-            self._replay(aggregate, recorded)
+        async for page in pages_of(self._store, stream, after=start):
+            for row in page:
+                self._replay(aggregate, row)
         if self._every is not None and aggregate.version - start >= self._every:
             await self._keep(stream, aggregate)  # whoever appended them was no repository with this option
         return aggregate
@@ -175,20 +176,19 @@ class Repository(Generic[A]):
 
     # --- what happened
 
-    def _replay(self, aggregate: A, recorded: RecordedEvent) -> None:
-        where = f"{_called(aggregate)} cannot be loaded: event {recorded.revision} of stream {recorded.stream!r}"
+    def _replay(self, aggregate: A, row: StoredRow) -> None:
         try:
-            event = recorded.event
+            event = to_event(row, self._store.versions)
         except StoreFormatError as error:
-            raise StoreFormatError(f"{where} cannot be read. {error}") from error
+            raise StoreFormatError(f"{_cannot_load(aggregate, row)} cannot be read. {error}") from error
         try:
             apply_next(aggregate, event)
         except Exception as error:  # noqa: BLE001 - apply is the user's
             hides = event_payload(type(event)).hides  # then what apply says may quote a secret
             said = type(error).__qualname__ if hides else f"{type(error).__qualname__}: {error}"
             raise StoreFormatError(
-                f"{where}, {recorded.type!r} of version {recorded.schema_version}, cannot be applied: {said.rstrip('.')}. It "
-                "happened, and stays in the stream: mend apply, so that it takes it."
+                f"{_cannot_load(aggregate, row)}, {row.type!r} of version {row.schema_version}, cannot be "
+                f"applied: {said.rstrip('.')}. It happened, and stays in the stream: mend apply, so that it takes it."
             ) from (None if hides else error)
 
     # --- snapshots
@@ -231,6 +231,10 @@ def _checked(events: Sequence[Event]) -> Sequence[Event]:
 
 def _called(aggregate: Aggregate) -> str:
     return f"{type(aggregate).__qualname__} {aggregate.id!r}"
+
+
+def _cannot_load(aggregate: Aggregate, row: StoredRow) -> str:
+    return f"{_called(aggregate)} cannot be loaded: event {row.revision} of stream {row.stream!r}"
 
 
 def _is_whole(value: Any) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from allframe.events.codecs import Codec, ZlibCodec
 from allframe.events.encryption import EncryptionCodec
-from allframe.events.event import Event, RecordedEvent
+from allframe.events.event import Event
+from allframe.events.recorded import RecordedEvent
 from allframe.events.snapshots import Snapshot
 from allframe.events.store import EventStore
 from allframe.events.upcasting import AutoUpcaster, Upcaster, upcasts

@@ -151,12 +151,13 @@ def check_commit(commit: Commit) -> None:
     """
     for write in commit.writes:
         _check_text("The name of a stream", write.stream)
-        for row in write.rows:
-            _check_text("The type of an event", row.type)
-            if not (0 <= row.schema_version <= _LARGEST and -_LARGEST <= row.recorded_at <= _LARGEST):
+        # What is written together is mostly of one type and time.
+        for kind, version, time in {(row.type, row.schema_version, row.recorded_at) for row in write.rows}:
+            _check_text("The type of an event", kind)
+            if not (0 <= version <= _LARGEST and -_LARGEST <= time <= _LARGEST):
                 raise PayloadError(
-                    f"An event {row.type!r} has the version {row.schema_version} and the time {row.recorded_at}: a "
-                    "store holds whole numbers of up to 63 bits."
+                    f"An event {kind!r} has the version {version} and the time {time}: a store holds whole numbers of up "
+                    "to 63 bits."
                 )
     if commit.head is not None:
         _check_text("The name of a stream", commit.head.stream)

@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-from allframe.events.event import RecordedEvent
+from allframe.events.recorded import RecordedEvent
 from allframe.masking import shown
 
 __all__ = ["Correlation", "caused_by", "correlated", "correlation_in", "current_correlation", "with_correlation"]

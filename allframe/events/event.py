@@ -1,19 +1,13 @@
-"""`Event`: something that happened. `RecordedEvent`: an event as it stands in the store."""
+"""`Event`: something that happened, and how it is found again by the name and version that it was stored under."""
 
 from __future__ import annotations
 
 import string
-from collections.abc import Callable, Mapping
-from copy import deepcopy
-from dataclasses import dataclass, field, replace
-from datetime import datetime
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol
 
 from pydantic import BaseModel, ConfigDict
-from pydantic_core import from_json
 
-from allframe.errors import AllframeError, DefinitionError, PayloadError, Problem, StoreFormatError
-from allframe.events.category import category_of
+from allframe.errors import DefinitionError, PayloadError, Problem, StoreFormatError
 from allframe.masking import hidden_args, hide_inputs
 from allframe.naming import Names, is_parametrised, naming_problems
 from allframe.payload import Payload
@@ -21,7 +15,7 @@ from allframe.source import note_place, place_of
 
 __all__ = [
     "Event",
-    "RecordedEvent",
+    "Placed",
     "Versions",
     "class_of",
     "decode",
@@ -29,7 +23,6 @@ __all__ = [
     "event_payload",
     "is_stream_name",
     "known_versions",
-    "place_in_store",
     "stream_of",
 ]
 
@@ -101,88 +94,9 @@ class Versions(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class RecordedEvent:
-    """An event as it stands in the store."""
+class Placed(Protocol):
+    """Something with a place in the store: a backend's row."""
 
-    #: Unique over all stores: 32 hexadecimal digits, a UUID of version 7.
-    id: str
-    #: Its place in the order of the whole store, from 1.
-    position: int
-    stream: str
-    #: Its place in its stream, from 1; the stream's version after it was appended.
-    revision: int
-    #: The stored name of its class.
-    type: str
-    #: The version of its class when it was stored.
-    schema_version: int
-    #: The payload as JSON, as it was stored.
-    data: bytes = field(repr=False)
-    #: UTC. For people only: order is ``position``, never time.
-    recorded_at: datetime
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    #: Of the store that it was read from, if that has any.
-    _versions: Versions | None = field(default=None, repr=False, compare=False)
-
-    @property
-    def category(self) -> str:
-        """The category of its stream: what stands before the first ``-`` of the name."""
-        return category_of(self.stream)
-
-    @property
-    def event(self) -> Event:
-        """The event itself, read when first asked for, as the class that it has today.
-
-        Raises:
-            StoreFormatError: if this program has no class for its type and version, an upcaster fails, or the class
-                cannot read it.
-        """
-        # A cached_property takes a lock in Python 3.11, which costs as much as reading the payload.
-        known = self.__dict__
-        event: Event | None = known.get("_event")
-        if event is None:
-            event = known["_event"] = decode(
-                self.type, self.schema_version, self.data, self._versions, lambda: place_in_store(self)
-            )
-        return event
-
-    @property
-    def is_readable(self) -> bool:
-        """Whether this program can read the `event`. What is stored is there all the same: `payload`."""
-        try:
-            _ = self.event
-        except AllframeError:
-            return False
-        return True
-
-    def payload(self) -> dict[str, Any]:
-        """What is stored, as it was stored: no upcaster and no class is asked. Secrets in it are not masked.
-
-        Raises:
-            StoreFormatError: if it is damaged.
-        """
-        try:
-            found: dict[str, Any] = from_json(self.data)
-        except ValueError as error:
-            raise StoreFormatError(
-                f"What is stored at position {self.position} is damaged: {error}. Its bytes are in .data."
-            ) from error
-        return found
-
-    def __getstate__(self) -> dict[str, Any]:
-        # The functions of a registry stay here. Where they have work to do the event itself goes along, if it can be read.
-        if self._versions is not None and self._versions.has_upcaster(self.type, self.schema_version):
-            _ = self.is_readable
-        return {**self.__dict__, "_versions": None}
-
-    def __copy__(self) -> Self:
-        return replace(self)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return replace(self, metadata=deepcopy(self.metadata, memo))
-
-
-class _Placed(Protocol):
     @property
     def position(self) -> int: ...
     @property
@@ -191,39 +105,48 @@ class _Placed(Protocol):
     def revision(self) -> int: ...
 
 
-def place_in_store(row: _Placed) -> str:
-    """Where an event stands in the store, for errors."""
-    return f"position {row.position}, revision {row.revision} of stream {row.stream!r}"
+def _where(place: Placed | str) -> str:
+    if isinstance(place, str):
+        return place
+    return f"position {place.position}, revision {place.revision} of stream {place.stream!r}"
 
 
-def decode(
-    name: str, version: int, data: bytes, versions: Versions | None = None, where: Callable[[], str] = str
-) -> Event:
+def decode(name: str, version: int, data: bytes, versions: Versions | None = None, place: Placed | str = "") -> Event:
     """The event that was stored under ``name`` and ``version``, upcast by ``versions``.
 
-    ``where`` says where it is stored, and is asked if that must be told.
+    ``place``: where it is stored, for errors.
 
     Raises:
         StoreFormatError: if this program has no class for them, an upcaster fails, or the class cannot read it.
     """
     before = name, version
     if versions is not None and versions.has_upcaster(name, version):
-        name, version, data = versions.upcast(name, version, data, where=where())
-    cls = _NAMES.find(name, version)
-    if cls is None:
-        stored = _stored(before, where(), versions).rstrip(",")
-        raise StoreFormatError(
-            f"The store holds an event {stored}, and this program cannot read it: {_have(name, version)}"
-        )
+        name, version, data = versions.upcast(name, version, data, where=_where(place))
     try:
-        event: Event = event_payload(cls).load(data, "It")
+        payload = _NAMES.memo.get((name, version)) or _payload_named(name, version)
+        if payload is None:
+            stored = _stored(before, _where(place), versions).rstrip(",")
+            raise StoreFormatError(
+                f"The store holds an event {stored}, and this program cannot read it: {_have(name, version)}"
+            )
+        event: Event = payload.load(data, "It")
     except PayloadError as error:
         said = str(error).removeprefix("It ")
         remedy = "The class has changed since it was stored: give it a new version."
         if (name, version) != before:
             remedy = "Mend the upcaster, or the class. What is stored was not touched."
-        raise StoreFormatError(f"The stored event {_stored(before, where(), versions)} {said} {remedy}") from error
+        raise StoreFormatError(
+            f"The stored event {_stored(before, _where(place), versions)} {said} {remedy}"
+        ) from error
     return event
+
+
+def _payload_named(name: str, version: int) -> Payload | None:
+    cls = _NAMES.find(name, version)
+    if cls is None:
+        return None
+    payload = _NAMES.memo[name, version] = event_payload(cls)
+    return payload
 
 
 def _stored(form: tuple[str, int], where: str, versions: Versions | None) -> str:

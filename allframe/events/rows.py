@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from itertools import repeat
 from typing import Any, TypeAlias
 
-from pydantic_core import from_json
-
-from allframe.clock import from_microseconds
 from allframe.errors import PayloadError
 from allframe.events.backend import Row, StoredRow, new_ids
 from allframe.events.coded import check_plain, refuse_reserved
-from allframe.events.event import Event, RecordedEvent, decode, event_payload, place_in_store
+from allframe.events.event import Event, decode, event_payload
 from allframe.events.versioning import VersionRegistry
 from allframe.masking import shown
 from allframe.payload import Payload
 
-__all__ = ["make_rows", "metadata_json", "to_event", "to_recorded"]
+__all__ = ["make_rows", "metadata_json", "to_event"]
 
 _METADATA = Payload(dict[str, Any])
 
@@ -45,44 +41,14 @@ def metadata_json(metadata: Mapping[str, Any] | None) -> bytes | None:
     return None if not metadata else _METADATA.store(dict(metadata), "The metadata of an event")[0]
 
 
-def to_recorded(row: StoredRow, versions: VersionRegistry | None = None) -> RecordedEvent:
-    """A backend's row as an event; its payload is read when it is first asked for, by ``versions``.
-
-    Raises:
-        StoreFormatError: if it is encoded, and was read without the codec.
-    """
-    position, stream, revision, row_id, name, version, data, recorded_at, metadata = check_plain(row)
-    # Past the __init__ of a frozen dataclass, which makes a call for each field: this is done for every event read.
-    recorded = _new(RecordedEvent)
-    fields = {
-        "id": row_id.hex(),
-        "position": position,
-        "stream": stream,
-        "revision": revision,
-        "type": name,
-        "schema_version": version,
-        "data": data,
-        "recorded_at": _time(recorded_at),
-        "metadata": {} if metadata is None else from_json(metadata),
-        "_versions": versions,
-    }
-    _set(recorded, "__dict__", fields)
-    return recorded
-
-
 def to_event(row: StoredRow, versions: VersionRegistry | None = None) -> Event:
     """The event in a row: what `RecordedEvent.event` of it is, for whoever asks for nothing else.
 
     Raises:
-        StoreFormatError: as `to_recorded` and `RecordedEvent.event` do.
+        StoreFormatError: as `allframe.events.recorded.to_recorded` and `RecordedEvent.event` do.
     """
     check_plain(row)
-    return decode(row.type, row.schema_version, row.data, versions, lambda: place_in_store(row))
-
-
-_new, _set = object.__new__, object.__setattr__
-#: What is appended together has the same time.
-_time = lru_cache(maxsize=64)(from_microseconds)
+    return decode(row.type, row.schema_version, row.data, versions, row)
 
 
 def _row(event: Event, row_id: bytes, recorded_at: int, metadata: bytes | None, kinds: dict[type, _Kind]) -> Row:

@@ -276,7 +276,7 @@ class SqliteBackend:
 
     async def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         worker, reader = self._check_open()
-        return await worker.call(lambda: reader.read(query))
+        return await worker.ask(lambda: reader.read(query))
 
     def _check_open(self) -> tuple[Worker, SqliteReader]:
         self._check_forked()
@@ -295,7 +295,7 @@ class SqliteBackend:
     async def list_tables(self) -> list[StoredTables]:
         worker, _ = self._check_open()
         folder, timeout = self._tables_folder, self._file.busy_timeout
-        return await worker.call(lambda: stored_in(folder, timeout))
+        return await worker.ask(lambda: stored_in(folder, timeout))
 
     @property
     def _tables_folder(self) -> str:

@@ -15,13 +15,14 @@ from allframe.events.backends import backend_of
 from allframe.events.category import check_category
 from allframe.events.coded import Codecs, CodedBackend, check_newest
 from allframe.events.correlation import with_correlation
-from allframe.events.event import Event, RecordedEvent
+from allframe.events.event import Event
 from allframe.events.follow import Following
-from allframe.events.rows import make_rows, to_event, to_recorded
+from allframe.events.recorded import RecordedEvent, to_recorded
+from allframe.events.rows import make_rows, to_event
 from allframe.events.snapshots import Snapshot, snapshot_type, to_snapshot, to_stored
 from allframe.events.versioning import VersionRegistry
 
-__all__ = ["EventStore"]
+__all__ = ["EventStore", "pages_of"]
 
 #: Rows that are read at a time.
 PAGE = 1000
@@ -175,7 +176,7 @@ class EventStore:
 
     async def get_events_after(self, stream: str, version: int) -> list[Event]:
         """The events of a stream that came after it had ``version``, oldest first."""
-        pages = self._stream(stream, version)
+        pages = pages_of(self, stream, after=version)
         return [to_event(row, self.versions) async for page in pages for row in page]
 
     async def get_all_events(self, *, after: int = 0, limit: int | None = None) -> list[Event]:
@@ -191,7 +192,7 @@ class EventStore:
 
     def read(self, stream: str, *, after: int = 0) -> AsyncIterator[RecordedEvent]:
         """The events of a stream with a revision above ``after``, oldest first, read in pages as they are asked for."""
-        return _Recorded(self._stream(stream, after), self.versions)
+        return _Recorded(pages_of(self, stream, after=after), self.versions)
 
     def read_all(
         self, *, after: int = 0, system: bool = False, category: str | None = None
@@ -234,12 +235,7 @@ class EventStore:
         stored = await backend.get_snapshot(stream, name)
         return None if stored is None else to_snapshot(stored, type, self.versions)
 
-    def _stream(self, stream: str, after: int) -> _Pages:
-        return _Pages(
-            lambda last: self.opened().read_stream(stream, after=last.revision if last else after, limit=PAGE)
-        )
-
-    def _all(self, after: int, system: bool = False, category: str | None = None) -> _Pages:
+    def _all(self, after: int, system: bool = False, category: str | None = None) -> AsyncIterator[list[StoredRow]]:
         return _Pages(
             lambda last: self.opened().read_all(
                 after=last.position if last else after, limit=PAGE, system=system, category=category
@@ -267,6 +263,11 @@ class EventStore:
         )
 
 
+def pages_of(store: EventStore, stream: str, *, after: int = 0) -> AsyncIterator[list[StoredRow]]:
+    """The rows of a stream as the backend has them, a page at a time: what `EventStore.read` is made of."""
+    return _Pages(lambda last: store.opened().read_stream(stream, after=last.revision if last else after, limit=PAGE))
+
+
 class _Pages:
     """Rows a page at a time, by what comes after the last one. No generator: who stops in the middle would have to close
     it."""
@@ -291,7 +292,7 @@ class _Pages:
 class _Recorded:
     """What is on the pages, one after the other."""
 
-    def __init__(self, pages: _Pages, versions: VersionRegistry | None) -> None:
+    def __init__(self, pages: AsyncIterator[list[StoredRow]], versions: VersionRegistry | None) -> None:
         self._pages = pages
         self._versions = versions
         self._page: Iterator[StoredRow] = iter(())

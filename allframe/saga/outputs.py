@@ -143,7 +143,7 @@ def _load_event(content: Any, what: str, versions: Versions | None) -> Event:
             content["version"],
             to_json(content["data"]),
             versions,
-            lambda: f"{what[0].lower()}{what[1:]}",
+            f"{what[0].lower()}{what[1:]}",
         )
     except (KeyError, TypeError) as error:
         raise StoreFormatError(f"{what} is no event: {error!r}.") from error

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from typing import Any, ClassVar
 
-from pydantic_core import from_json
-
-from allframe.clock import from_microseconds
 from allframe.errors import ErrorInfo, StoreFormatError
-from allframe.events.backend import Commit, Row, StoredRow
+from allframe.events.backend import Commit, StoredRow
 from allframe.events.coded import check_plain
-from allframe.events.event import Event, RecordedEvent
+from allframe.events.event import Event
+from allframe.events.recorded import RecordedEvent
 from allframe.saga.encoding import decode
 from allframe.saga.records import Record
 from allframe.saga.streams import SAGA_PREFIX, saga_id_of
@@ -20,7 +17,6 @@ from allframe.saga.streams import SAGA_PREFIX, saga_id_of
 __all__ = ["SagaRecord", "saga_records", "to_saga_record"]
 
 
-@dataclass(frozen=True)
 class SagaRecord(RecordedEvent):
     """One record of a saga, as it stands in the store.
 
@@ -30,8 +26,17 @@ class SagaRecord(RecordedEvent):
             print(record.saga_id, record.kind, record.step, record.attempt)
     """
 
+    __slots__ = ("_record", "saga")
+
     #: The stored name of the saga's class.
-    saga: str = ""
+    saga: str
+
+    _shown: ClassVar[tuple[str, ...]] = (*RecordedEvent._shown, "saga")  # noqa: SLF001 - its own
+
+    def __init__(self, *recorded: Any, saga: str, **about: Any) -> None:
+        super().__init__(*recorded, **about)
+        self.saga = saga
+        self._record: Record | None = None
 
     @property
     def saga_id(self) -> str:
@@ -42,14 +47,16 @@ class SagaRecord(RecordedEvent):
         """What happened: ``"started"``, ``"step_succeeded"``, ``"completed"``, …"""
         return self.type.removeprefix("$saga.")
 
-    @cached_property
+    @property
     def record(self) -> Record:
         """The record with everything that it says; one of `allframe.saga.records`.
 
         Raises:
             StoreFormatError: if a newer allframe wrote it, or it is damaged.
         """
-        return decode(self.type, self.schema_version, self.data)
+        if self._record is None:
+            self._record = decode(self.type, self.schema_version, self.data)
+        return self._record
 
     @property
     def step(self) -> str | None:
@@ -87,6 +94,9 @@ class SagaRecord(RecordedEvent):
             f"{self.type!r} is no event but a record of saga {self.saga_id!r}: read its .record, .step, .attempt, .error."
         )
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _made, (self._row, self.saga)
+
 
 def to_saga_record(row: StoredRow, saga: str) -> SagaRecord:
     """A backend's row as a record of a saga named ``saga``.
@@ -94,8 +104,7 @@ def to_saga_record(row: StoredRow, saga: str) -> SagaRecord:
     Raises:
         StoreFormatError: if it is encoded, and was read without the codec.
     """
-    check_plain(row)
-    return _made(row.stream, row.revision, row.position, row, saga)
+    return _made(check_plain(row), saga)
 
 
 def saga_records(commit: Commit, versions: Sequence[int], last: int, saga: str) -> list[SagaRecord]:
@@ -106,20 +115,11 @@ def saga_records(commit: Commit, versions: Sequence[int], last: int, saga: str) 
         for revision, row in enumerate(write.rows, start=version - len(write.rows) + 1):
             position += 1
             if write.stream.startswith(SAGA_PREFIX):
-                found.append(_made(write.stream, revision, position, row, saga))
+                found.append(_made(StoredRow(position, write.stream, revision, *row), saga))
     return found
 
 
-def _made(stream: str, revision: int, position: int, row: Row | StoredRow, saga: str) -> SagaRecord:
-    return SagaRecord(
-        id=row.id.hex(),
-        position=position,
-        stream=stream,
-        revision=revision,
-        type=row.type,
-        schema_version=row.schema_version,
-        data=row.data,
-        recorded_at=from_microseconds(row.recorded_at),
-        metadata={} if row.metadata is None else from_json(row.metadata),
-        saga=saga,
-    )
+def _made(row: StoredRow, saga: str) -> SagaRecord:
+    record = SagaRecord._of(row)  # noqa: SLF001 - its own
+    record.saga, record._record = saga, None  # noqa: SLF001 - as its __init__
+    return record

@@ -13,7 +13,7 @@ from typing import Any
 from allframe.errors import AllframeError, StoreFormatError
 from allframe.events.backend import EventStoreBackend
 from allframe.events.event import Event, Versions
-from allframe.events.rows import to_recorded
+from allframe.events.recorded import to_recorded
 from allframe.events.versioning import VersionRegistry
 from allframe.saga.building import graph_of, places_of
 from allframe.saga.engine import Engine

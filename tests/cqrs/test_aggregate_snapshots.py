@@ -37,13 +37,13 @@ class Reads:
 
     def __init__(self, store: EventStore, monkeypatch: pytest.MonkeyPatch) -> None:
         self.after: list[int] = []
-        read = store.read
+        read = store.backend.read_stream
 
-        def reading(stream: str, *, after: int = 0) -> Any:
+        def reading(stream: str, *, after: int = 0, limit: int | None = None) -> Any:
             self.after.append(after)
-            return read(stream, after=after)
+            return read(stream, after=after, limit=limit)
 
-        monkeypatch.setattr(store, "read", reading)
+        monkeypatch.setattr(store.backend, "read_stream", reading)
 
 
 # --- when they are taken ---------------------------------------------------------------------------------------------

@@ -10,7 +10,8 @@ from pydantic import BaseModel, Field, ValidationError
 
 from allframe.clock import SystemClock
 from allframe.errors import DefinitionError, PayloadError, StoreFormatError
-from allframe.events.event import Event, RecordedEvent, decode, event_payload, stream_of
+from allframe.events.event import Event, decode, event_payload, stream_of
+from allframe.events.recorded import RecordedEvent
 
 T = TypeVar("T")
 

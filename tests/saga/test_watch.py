@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import gc
+import pickle
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -71,6 +73,18 @@ async def test_tells_saga_step_attempt_and_what_began(home: Home) -> None:
     assert "first done" not in repr(first)
     with pytest.raises(StoreFormatError, match=r"is no event but a record of saga 't': read its \.record"):
         _ = first.event
+
+
+async def test_a_record_is_the_same_when_it_is_copied_or_comes_to_another_process(home: Home) -> None:
+    async with home.orchestrator() as orchestrator:
+        records = orchestrator.watch()
+        await orchestrator.execute(trip()(), id="t-1")
+        found = await take(records, 5)
+
+    for record in found:
+        for again in (copy.copy(record), copy.deepcopy(record), pickle.loads(pickle.dumps(record))):
+            assert again == record
+            assert (again.saga, again.record, repr(again)) == ("Trip", record.record, repr(record))
 
 
 @pytest.mark.parametrize("after", range(16))
