@@ -94,8 +94,12 @@ def check_usable(cls: type[Aggregate]) -> None:
     """Refuse a class that is no more than a base for others.
 
     Raises:
+        TypeError: if it is no class of aggregates.
         DefinitionError: (AF122) if it has no `apply`, no name of its own, or one that another class has as well.
     """
+    given: object = cls
+    if not isinstance(given, type) or not issubclass(given, Aggregate):
+        raise TypeError(f"Expected a class derived from Aggregate, found {shown(given)}.")
     if is_parametrised(cls):
         _refuse(cls, [f"It has no name that its snapshots could be found by. Give it a class of its own: {_own(cls)}."])
     if cls.apply is Aggregate.apply:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any, Concatenate, Protocol, TypeAlias, TypeVar, overload
+from typing import Any, Concatenate, Protocol, TypeVar, overload
 
 from allframe.clock import Clock, SystemClock, to_microseconds
 from allframe.cqrs.calling import Caller, check_given
 from allframe.cqrs.command import COMMANDS, Command
 from allframe.cqrs.commit import commit_surely
+from allframe.cqrs.contention import Line
 from allframe.cqrs.context import CommandContext, Starter
 from allframe.cqrs.decision import Decision, StreamWrite, read_decision, writes_of
 from allframe.cqrs.handlers import Handler, Handlers, describe
@@ -25,14 +26,10 @@ from allframe.cqrs.idempotency import (
     seconds_to_keep,
 )
 from allframe.cqrs.key_locks import KeyLocks, WouldWaitForItself
+from allframe.cqrs.message import class_meant
+from allframe.cqrs.middleware import Middleware, Next, around
 from allframe.cqrs.validation import Invalid, parse, revalidate
-from allframe.errors import (
-    CommandDeadlock,
-    CommandInvalid,
-    CommandNotFound,
-    CommandRejected,
-    ConcurrencyError,
-)
+from allframe.errors import CommandDeadlock, CommandInvalid, CommandNotFound, CommandRejected, ConcurrencyError
 from allframe.events.backend import Commit, Write, new_id
 from allframe.events.correlation import caused_by, with_correlation
 from allframe.events.event import Event
@@ -48,12 +45,7 @@ __all__ = ["CommandBus", "CommandHandler", "Middleware", "Next"]
 C = TypeVar("C", bound=Command)
 C_contra = TypeVar("C_contra", bound=Command, contravariant=True)
 F = TypeVar("F", bound="Callable[..., Decision | Awaitable[Decision]]")
-M = TypeVar("M", bound="Middleware")
-
-#: The rest of the way: the next middleware, or the handler and its commit.
-Next: TypeAlias = Callable[[Command], Awaitable[list[Event]]]
-#: Something around every command: it calls the rest of the way, or does not.
-Middleware: TypeAlias = Callable[[Command, CommandContext, Next], Awaitable[list[Event]]]
+M = TypeVar("M", bound=Middleware)
 
 _METADATA = Payload(dict[str, Any])
 
@@ -194,8 +186,9 @@ class CommandBus:
         Raises:
             CommandInvalid: it says none; ``errors`` has everything that is wrong.
             CommandNotFound: this program has no command of that name.
+            TypeError: ``command`` is neither a command's class nor a name.
         """
-        cls: type[Command] | None = COMMANDS.find(command, 1) if isinstance(command, str) else command
+        cls = class_meant(Command, command)
         if cls is None:
             raise CommandNotFound(
                 f"This program has no command {command!r}. The bus has handlers for: {self._handlers.names()}.",
@@ -285,7 +278,7 @@ class CommandBus:
 
             way: Next = innermost
             for middleware in reversed(self._middleware):
-                way = _around(middleware, context, way)
+                way = around(middleware, context, way)
             return await way(command)
 
     async def _once(self, this: _Dispatch, key: str) -> list[Event]:
@@ -316,26 +309,33 @@ class CommandBus:
             _Conflict: somebody else recorded the key.
         """
         attempt = 0
-        while True:
-            attempt += 1
-            context = this.context.again(0 if this.found is None else this.found.version)
+        async with Line(self._store) as line:
+            while True:
+                attempt += 1
+                try:
+                    return await self._attempt(this)
+                except _Conflict as conflict:
+                    if conflict.error.stream == this.key:
+                        raise
+                    if attempt >= this.handler.attempts:
+                        raise conflict.error from None
+                    stream = conflict.error.stream
+                await line.join(stream)
 
-            async def commit(decided: object) -> list[Event]:
-                return await self._append(this, read_decision(decided, this.handler.where))
+    async def _attempt(self, this: _Dispatch) -> list[Event]:
+        context = this.context.again(0 if this.found is None else this.found.version)
 
-            try:
-                return await self._caller.call(this.handler, this.command, {CommandContext: context}, commit)
-            except CommandRejected as rejection:
-                if rejection.command is None:
-                    rejection.command = this.name
-                if this.key is not None:
-                    await self._write(this, [], rejection)
-                raise
-            except _Conflict as conflict:
-                if conflict.error.stream == this.key:
-                    raise
-                if attempt >= this.handler.attempts:
-                    raise conflict.error from None
+        async def commit(decided: object) -> list[Event]:
+            return await self._append(this, read_decision(decided, this.handler.where))
+
+        try:
+            return await self._caller.call(this.handler, this.command, {CommandContext: context}, commit)
+        except CommandRejected as rejection:
+            if rejection.command is None:
+                rejection.command = this.name
+            if this.key is not None:
+                await self._write(this, [], rejection)
+            raise
 
     async def _append(self, this: _Dispatch, decided: Sequence[StreamWrite]) -> list[Event]:
         # As they will be read: a repetition is answered so.
@@ -382,13 +382,6 @@ class CommandBus:
 
     def _now(self) -> int:
         return to_microseconds(self._clock.now())
-
-
-def _around(middleware: Middleware, context: CommandContext, way: Next) -> Next:
-    async def call(command: Command) -> list[Event]:
-        return await middleware(command, context, way)
-
-    return call
 
 
 def _same_class(command: Command, handler: Handler) -> Command:

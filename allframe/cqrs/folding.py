@@ -27,8 +27,8 @@ from allframe.events.versioning import VersionRegistry
 
 __all__ = ["Fold", "MemoryFold", "TablesFold", "maker_of"]
 
-#: Events after which a projection in memory lets the other tasks run.
-TURN = 100
+#: So many are taken in by a projection in memory before the other tasks run.
+EVENTS_AT_A_TIME = 100
 
 Release: TypeAlias = Callable[[], None]
 
@@ -106,8 +106,8 @@ class MemoryFold:
 
     async def take_in(self, page: Page) -> None:
         rows = [row for row in page.rows if row.position > self.position]
-        for start in range(0, len(rows), TURN):
-            for row in rows[start : start + TURN]:
+        for start in range(0, len(rows), EVENTS_AT_A_TIME):
+            for row in rows[start : start + EVENTS_AT_A_TIME]:
                 self._take_in(row)
                 self.position = row.position
             await checkpoint()

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 from allframe.cqrs.context import CommandContext
-from allframe.cqrs.message import Message
+from allframe.cqrs.message import Message, is_own_class
 from allframe.errors import DefinitionError, Problem
 from allframe.inject import injected_type, type_name
+from allframe.masking import shown
 from allframe.source import place_of_function
 
 __all__ = ["MISSING", "Handler", "Handlers", "describe"]
@@ -106,6 +107,9 @@ def describe(
     Raises:
         DefinitionError: (AF120) with everything that is wrong with it.
     """
+    if message is not None and not is_own_class(message, base):
+        text = f"It is registered for {shown(message)}. Expected a class derived from {base.__name__}."
+        _refuse("The handler", [text], type(handler).__module__)
     function = _function(handler, base)
     where = place_of_function(_bare(function))
     title = getattr(_bare(function), "__qualname__", type(handler).__qualname__)

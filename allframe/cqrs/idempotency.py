@@ -154,8 +154,10 @@ def seconds_to_keep(given: float | timedelta | None) -> float | None:
     Raises:
         ValueError: if it is no time above 0.
     """
-    seconds = given.total_seconds() if isinstance(given, timedelta) else given
-    if seconds is not None and (isinstance(seconds, bool) or not 0 < seconds < 1e9):
+    seconds: object = given.total_seconds() if isinstance(given, timedelta) else given
+    if seconds is None:
+        return None
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 < seconds < 1e9:
         raise ValueError(f"keep_keys is seconds above 0 and below 1e9, a timedelta, or None for ever. Found {given!r}.")
     return seconds
 

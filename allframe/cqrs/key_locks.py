@@ -51,6 +51,10 @@ class KeyLocks:
     def __len__(self) -> int:
         return len(self._lines)
 
+    def __contains__(self, key: str) -> bool:
+        """Whether somebody has the lock of ``key``, or waits for it."""
+        return key in self._lines
+
     @asynccontextmanager
     async def lock(self, key: str) -> AsyncIterator[None]:
         """Within it, nobody else has the lock of ``key``. First come, first served.

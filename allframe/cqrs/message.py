@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeGuard, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 from allframe.errors import DefinitionError, Problem
-from allframe.masking import hidden_args, hide_inputs
+from allframe.masking import hidden_args, hide_inputs, shown
 from allframe.naming import Names, is_parametrised
 from allframe.payload import Payload
 from allframe.source import note_place, place_of
 
-__all__ = ["Message", "payload_of"]
+__all__ = ["Message", "class_meant", "is_own_class", "payload_of"]
+
+M = TypeVar("M", bound="Message")
 
 _NAME_RULE: Final = "Expected 1 to 100 printable characters without '/' and not beginning with '$'."
 
@@ -47,6 +49,26 @@ class Message(BaseModel):
             return  # Command and Query themselves, and Query[Decimal]
         _refuse(cls, _problems(cls))
         names.add(cls.message_name, 1, cls)
+
+
+def class_meant(base: type[M], given: object) -> type[M] | None:
+    """The class below ``base`` that is given, or has the name that is; None if this program has none of that name.
+
+    Raises:
+        TypeError: if it is neither a name nor such a class.
+        DefinitionError: if two classes have the name.
+    """
+    if isinstance(given, str):
+        found: type[M] | None = base.__allframe_names__.find(given, 1)
+        return found
+    if is_own_class(given, base):
+        return given
+    raise TypeError(f"Expected a class derived from {base.__name__}, or the name of one, found {shown(given)}.")
+
+
+def is_own_class(given: object, base: type[M]) -> TypeGuard[type[M]]:
+    """Whether it is a class derived from ``base``, not ``base`` itself."""
+    return isinstance(given, type) and issubclass(given, base) and given is not base
 
 
 def payload_of(cls: type[Message]) -> Payload:

@@ -17,9 +17,11 @@ from allframe.cqrs.projection import AnyProjection, Projection, SqlProjection
 from allframe.cqrs.runner import Progress, Runner
 from allframe.cqrs.standing import ProjectionMetadata, ProjectionState
 from allframe.errors import ProjectionRefused
+from allframe.events.arguments import check_whole
 from allframe.events.feed import Feed
 from allframe.events.store import EventStore
 from allframe.events.tables import Parameters, check_name
+from allframe.masking import shown
 
 __all__ = ["ProjectionRegistry"]
 
@@ -42,6 +44,12 @@ class ProjectionRegistry:
     """
 
     def __init__(self, store: EventStore, *, page: int = 1000, clock: Clock | None = None) -> None:
+        given: object = store
+        if not isinstance(given, EventStore):
+            raise TypeError(
+                f"ProjectionRegistry takes an EventStore, found {shown(given)}. Open one: async with EventStore(url) as store."
+            )
+        check_whole("page", page, 1)
         self._store = store
         self._feed = Feed(store.opened, size=page)
         self._clock = SystemClock() if clock is None else clock
@@ -98,6 +106,9 @@ class ProjectionRegistry:
             ProjectionRefused: there is none of this name, or it is of another class.
         """
         projection = self._runner(name).projection
+        given: object = kind
+        if given is not None and not isinstance(given, type):
+            raise TypeError(f"Expected the class of the projection {name!r}, found {shown(kind)}.")
         if kind is not None and not isinstance(projection, kind):
             raise ProjectionRefused(
                 f"The projection {name!r} is a {type(projection).__qualname__}, not a {kind.__qualname__}."
@@ -129,7 +140,12 @@ class ProjectionRegistry:
             ProjectionRefused: there is none of this name, or it is not followed.
             StoreUnavailable: the store is closed.
             TimeoutError: not within the timeout.
+            ValueError: for a position or a timeout below 0.
         """
+        check_whole("position", position, 0, otherwise="the end of the store")
+        given: object = timeout
+        if given is not None and not (isinstance(given, int | float) and given >= 0):
+            raise ValueError(f"Expected timeout in seconds from 0, or None for ever, found {shown(timeout)}.")
         goal = await self._feed.last_position() if position is None else position
         runners = list(self._runners.values()) if name is None else [self._runner(name)]
         with anyio.move_on_after(timeout) as scope:

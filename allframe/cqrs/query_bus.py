@@ -8,6 +8,7 @@ from typing import Annotated, Any, Concatenate, Protocol, TypeVar, Union, get_ar
 
 from allframe.cqrs.calling import Caller
 from allframe.cqrs.handlers import MISSING, Handler, Handlers, describe
+from allframe.cqrs.message import class_meant
 from allframe.cqrs.query import QUERIES, Query, result_type
 from allframe.cqrs.validation import Invalid, parse, revalidate
 from allframe.errors import DefinitionError, Problem, QueryInvalid, QueryNotFound
@@ -83,8 +84,9 @@ class QueryBus:
         Raises:
             QueryInvalid: it says none; ``errors`` has everything that is wrong.
             QueryNotFound: this program has no query of that name.
+            TypeError: ``query`` is neither a query's class nor a name.
         """
-        cls: type[Query[Any]] | None = QUERIES.find(query, 1) if isinstance(query, str) else query
+        cls = class_meant(Query, query)
         if cls is None:
             raise QueryNotFound(
                 f"This program has no query {query!r}. The bus has handlers for: {self._handlers.names()}.",

@@ -13,7 +13,9 @@ from pydantic import BaseModel
 
 from allframe.cqrs.aggregate import Aggregate, apply_next, check_usable, stream_named
 from allframe.cqrs.commit import commit_surely
+from allframe.cqrs.contention import Line
 from allframe.errors import AllframeError, ConcurrencyError, PayloadError, StoreFormatError
+from allframe.events.arguments import check_whole
 from allframe.events.backend import Commit, Row, StoredRow, Write
 from allframe.events.correlation import with_correlation
 from allframe.events.event import Event, decode, event_payload, stream_of
@@ -44,6 +46,7 @@ class Repository(Generic[A]):
 
     Raises:
         DefinitionError: (AF122) for a class without an `apply`, or with the name of another.
+        TypeError: for another store, or no class of aggregates.
         ValueError: for a ``snapshot_every`` below 1.
     """
 
@@ -51,8 +54,7 @@ class Repository(Generic[A]):
         if not isinstance(store, EventStore):
             raise TypeError(f"Repository takes an EventStore, found {shown(store)}.")
         check_usable(aggregate)
-        if snapshot_every is not None and snapshot_every < 1:
-            raise ValueError(f"Expected snapshot_every from 1, or None for no snapshots, found {snapshot_every!r}.")
+        check_whole("snapshot_every", snapshot_every, 1, otherwise="no snapshots")
         self._store = store
         self._class = aggregate
         self._every = snapshot_every
@@ -99,25 +101,32 @@ class Repository(Generic[A]):
 
         ``decide`` is given the aggregate, and returns the events that shall happen: none, and nothing is written. What it
         raises comes out of here, and nothing is written. It is called again, with the aggregate as it is by then, when
-        somebody else appended to the stream in between; so it does nothing but decide.
+        somebody else appended to the stream in between; so it does nothing but decide. Those of one event loop who got in
+        each other's way decide one after the other.
 
         Raises:
             ConcurrencyError: that happened at each of the ``attempts``. Nothing was written.
             PayloadError, StoreFormatError, StoreUnavailable: as `load` and `save` do.
             ValueError: for ``attempts`` below 1.
         """
-        if attempts < 1:
-            raise ValueError(f"Expected attempts from 1, found {attempts!r}.")
-        while True:
-            attempts -= 1
-            aggregate = await self.load(id)
-            successor = self._successor(aggregate)  # before decide can touch it
-            events = await _decided(decide, aggregate)
-            try:
-                return await self._append(successor, events)
-            except ConcurrencyError:
-                if not attempts:
-                    raise
+        check_whole("attempts", attempts, 1)
+        if not callable(decide):
+            raise TypeError(f"Expected a function that decides, from an aggregate to events, found {shown(decide)}.")
+        stream = stream_named(self._class, id)
+        async with Line(self._store) as line:
+            if line.is_before(stream):
+                await line.join(stream)
+            while True:
+                attempts -= 1
+                aggregate = await self.load(id)
+                successor = self._successor(aggregate)  # before decide can touch it
+                events = await _decided(decide, aggregate)
+                try:
+                    return await self._append(successor, events)
+                except ConcurrencyError:
+                    if not attempts:
+                        raise
+                await line.join(stream)
 
     def write(self, aggregate: A, events: Sequence[Event]) -> tuple[str, list[Event], int]:
         """What `save` would append, for `EventStore.append_many` or the return of a command handler: the stream, the
@@ -127,11 +136,12 @@ class Repository(Generic[A]):
             PayloadError: an event cannot be stored, or goes to another stream; or there are none.
             Exception: what `apply` raised.
         """
+        successor = self._successor(aggregate)
         if not _checked(events):
             raise PayloadError(
                 f"There are no events to write of {_called(aggregate)}. Give at least one, or do not write."
             )
-        stream, _ = self._advance(self._successor(aggregate), events)
+        stream, _ = self._advance(successor, events)
         return stream, list(events), aggregate.version
 
     # --- what was decided

@@ -44,7 +44,7 @@ class Runner:
         # Set once there is something to read, or it is known that there is not.
         self._ready = anyio.Event()
         # Whoever has it may move the fold on, or put another in its place.
-        self._turn = anyio.Lock()
+        self._moving = anyio.Lock()
 
     @property
     def projection(self) -> AnyProjection:
@@ -124,7 +124,7 @@ class Runner:
             self._set(ProjectionState.LIVE)
         page = await self._feed.following(self.position)
         try:
-            async with self._turn:
+            async with self._moving:
                 await self._fold.take_in(page)
         finally:
             self._moved()  # also if an event fails: what comes before it was taken in
@@ -230,7 +230,7 @@ class Runner:
 
     async def _succeed(self, built: Fold) -> None:
         """While nobody moves the old one on: bring the new one at least as far, so that nobody reads what was before."""
-        async with self._turn:
+        async with self._moving:
             position, release = await self._fold.hold()
             try:
                 while built.position < position and (page := await self._feed.read(built.position)) is not None:

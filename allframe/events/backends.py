@@ -6,6 +6,7 @@ from allframe.events.backend import EventStoreBackend
 from allframe.events.memory import MemoryBackend
 from allframe.events.sqlite import SqliteBackend
 from allframe.events.url import MemoryUrl, parse_url
+from allframe.masking import shown
 
 __all__ = ["backend_of"]
 
@@ -15,10 +16,15 @@ def backend_of(given: EventStoreBackend | str | None) -> EventStoreBackend:
 
     Raises:
         StoreUnavailable: for a URL that allframe does not understand.
+        TypeError: if it is neither.
     """
     if given is None:
         return MemoryBackend()
     if not isinstance(given, str):
+        if isinstance(given, type) or not hasattr(given, "commit"):
+            raise TypeError(
+                f"EventStore takes the URL of a store, such as 'sqlite:///bank.db', or a backend, found {shown(given)}."
+            )
         return given
     url = parse_url(given)
     if isinstance(url, MemoryUrl):

@@ -26,8 +26,12 @@ def check_category(category: str | None, *, system: bool) -> None:
     Raises:
         ValueError: naming what to ask for.
     """
-    if category is None:
+    given: object = category
+    if given is None:
         return
+    if not isinstance(given, str) or not given:
+        raise ValueError(f"Expected the name of a category, such as 'account', or None for all. Found {given!r}.")
+    assert category is not None
     if category != category_of(category):
         raise ValueError(
             f"{category!r} is no category: that is what stands before the first {separator(category)!r} of a stream's name, "

@@ -46,7 +46,8 @@ class ZlibCodec:
     name = "zlib"
 
     def __init__(self, level: int = 6) -> None:
-        if not 1 <= level <= 9:
+        given: object = level
+        if not isinstance(given, int) or isinstance(given, bool) or not 1 <= given <= 9:
             raise ValueError(f"Expected a level from 1 to 9, found {level!r}.")
         self._level = level
 

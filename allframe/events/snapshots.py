@@ -49,6 +49,9 @@ def snapshot_type(cls: type[BaseModel]) -> tuple[str, int]:
     Raises:
         PayloadError: if the name is no printable text that is not empty, or the version no whole number from 1.
     """
+    given: object = cls
+    if not isinstance(given, type) or not issubclass(given, BaseModel):
+        raise PayloadError(f"{shown(given)} is no type of snapshots. Give the class of a pydantic model.")
     name, version = identity_of(cls)
     said: object = name
     if not isinstance(said, str) or not said or not said.isprintable():

@@ -10,6 +10,7 @@ from anyio import CancelScope
 from pydantic import BaseModel
 
 from allframe.errors import PayloadError, StoreUnavailable
+from allframe.events.arguments import check_events, check_metadata, check_stream, check_whole
 from allframe.events.backend import BackendStats, Commit, EventStoreBackend, StoredRow, Write
 from allframe.events.backends import backend_of
 from allframe.events.category import check_category
@@ -21,11 +22,14 @@ from allframe.events.recorded import RecordedEvent, to_recorded
 from allframe.events.rows import make_rows, to_event
 from allframe.events.snapshots import Snapshot, snapshot_type, to_snapshot, to_stored
 from allframe.events.versioning import VersionRegistry
+from allframe.masking import shown
 
 __all__ = ["EventStore", "pages_of"]
 
 #: Rows that are read at a time.
 PAGE = 1000
+
+_A_WRITE = 'Expected a list of ("stream", [one event or more], expected_version), the version None for whatever it has.'
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -50,6 +54,7 @@ class EventStore:
     Raises:
         StoreUnavailable: for a URL that allframe does not understand.
         DefinitionError: (AF121) if ``versions`` has a path that leads to no class.
+        TypeError: if ``backend`` or ``versions`` is something else.
         ValueError: for codecs that cannot be told apart.
     """
 
@@ -61,6 +66,7 @@ class EventStore:
         codec: Codecs | None = None,
     ) -> None:
         if versions is not None:
+            _check_versions(versions)
             versions.check()
         #: How what was stored in the past is read, if anybody said so.
         self.versions = versions
@@ -120,9 +126,11 @@ class EventStore:
         Raises:
             ConcurrencyError: the stream has another version.
             PayloadError: an event cannot be stored, there are none, or the name is not one of yours to append to.
+            ValueError: no stream can have the ``expected_version``.
             StoreUnavailable: it could not be written, or, with ``in_doubt``, may have been.
         """
         backend = self.opened()
+        check_metadata(metadata)
         write = _write(stream, events, expected_version, time.time_ns() // 1000, with_correlation(metadata))
         (version,) = await backend.commit(Commit((write,)))
         return version
@@ -139,12 +147,13 @@ class EventStore:
         second time it has the version that the first one left. Their events have adjacent positions, in this order.
 
         Raises:
-            ConcurrencyError, PayloadError, StoreUnavailable: as `append` does, and nothing was written.
+            ConcurrencyError, PayloadError, ValueError, StoreUnavailable: as `append` does, and nothing was written.
         """
         backend = self.opened()
         now = time.time_ns() // 1000
+        check_metadata(metadata)
         about = with_correlation(metadata)
-        prepared = tuple(_write(stream, events, expected, now, about) for stream, events, expected in writes)
+        prepared = tuple(_write(*write, now, about) for write in _triples(writes))
         return list(await backend.commit(Commit(prepared))) if prepared else []
 
     async def save_snapshot(self, stream: str, snapshot: BaseModel, *, version: int) -> None:
@@ -157,6 +166,8 @@ class EventStore:
             StoreUnavailable: it could not be written, or, with ``in_doubt``, may have been.
         """
         backend = self.opened()
+        check_stream(stream)
+        check_whole("the version of a snapshot", version, 0)
         await backend.save_snapshot(to_stored(stream, snapshot, version, time.time_ns() // 1000))
 
     async def flush(self) -> None:
@@ -181,8 +192,9 @@ class EventStore:
 
     async def get_all_events(self, *, after: int = 0, limit: int | None = None) -> list[Event]:
         """The events of all streams with a position above ``after``, at most ``limit``, without allframe's own."""
+        check_whole("limit", limit, 0, otherwise="all")
         events: list[Event] = []
-        if limit is not None and limit <= 0:
+        if limit == 0:
             return events
         async for page in self._all(after):
             events += [to_event(row, self.versions) for row in page[: None if limit is None else limit - len(events)]]
@@ -221,6 +233,7 @@ class EventStore:
             ValueError: as `read_all`.
             StoreUnavailable: if the store is not open.
         """
+        check_whole("a position to begin after", after, 0, otherwise="now")
         check_category(category, system=system)
         return Following(self.opened, self._recorded, system=system, category=category, after=after)
 
@@ -231,11 +244,13 @@ class EventStore:
             StoreFormatError: the model cannot read it, or has another version.
         """
         backend = self.opened()
+        check_stream(stream)
         name, _ = snapshot_type(type)
         stored = await backend.get_snapshot(stream, name)
         return None if stored is None else to_snapshot(stored, type, self.versions)
 
     def _all(self, after: int, system: bool = False, category: str | None = None) -> AsyncIterator[list[StoredRow]]:
+        check_whole("a position to read after", after, 0)
         return _Pages(
             lambda last: self.opened().read_all(
                 after=last.position if last else after, limit=PAGE, system=system, category=category
@@ -265,6 +280,8 @@ class EventStore:
 
 def pages_of(store: EventStore, stream: str, *, after: int = 0) -> AsyncIterator[list[StoredRow]]:
     """The rows of a stream as the backend has them, a page at a time: what `EventStore.read` is made of."""
+    check_stream(stream)
+    check_whole("a version to read after", after, 0)
     return _Pages(lambda last: store.opened().read_stream(stream, after=last.revision if last else after, limit=PAGE))
 
 
@@ -307,14 +324,35 @@ class _Recorded:
         return to_recorded(next(self._page), self._versions)
 
 
+def _check_versions(given: object) -> None:
+    if not isinstance(given, VersionRegistry):
+        raise TypeError(
+            f"versions= takes a VersionRegistry, found {shown(given)}. Make one: VersionRegistry([upcaster, ...])."
+        )
+
+
+def _triples(writes: object) -> Iterator[tuple[str, Sequence[Event], int | None]]:
+    if not isinstance(writes, Sequence):
+        raise PayloadError(f"{shown(writes)} is no list of writes. {_A_WRITE}")
+    for write in writes:
+        match write:
+            case (stream, events, expected):
+                yield stream, events, expected
+            case _:
+                raise PayloadError(f"{shown(write)} is no write. {_A_WRITE}")
+
+
 def _write(
     stream: str, events: Sequence[Event], expected: int | None, now: int, metadata: Mapping[str, Any] | None
 ) -> Write:
+    check_stream(stream)
+    check_whole("expected_version", expected, 0, otherwise="whatever it has")
     if stream.startswith("$"):
         raise PayloadError(
             f"Nothing can be appended to the stream {stream!r}: names that begin with '$' are allframe's own. Give it "
             "another name."
         )
+    check_events(events)
     if not events:
         # To return the version it has would look like a check of expected_version, and check nothing.
         raise PayloadError(

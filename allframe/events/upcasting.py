@@ -17,6 +17,7 @@ from pydantic_core import from_json, to_json
 
 from allframe.errors import DefinitionError, Problem
 from allframe.events.event import Event, event_payload
+from allframe.masking import shown
 from allframe.naming import is_version
 from allframe.payload import Payload
 from allframe.source import note_place, place_of, place_of_caller
@@ -129,16 +130,26 @@ def upcasts(
     name that the event has now, where it was renamed.
 
     Raises:
-        DefinitionError: (AF121) if the function is ``async``, for reading a payload waits for nothing, or a version is
-            no whole number.
+        DefinitionError: (AF121) if it is no function or ``async``, for reading a payload waits for nothing, a version is
+            no whole number, or a name no text.
     """
 
+    names: tuple[tuple[str, object], ...] = (("type", type), ("to_type", to_type))
+
     def decorate(function: _Upcast) -> UpcasterFunction:
+        given: object = function
         texts = [
             f"{name} is {version!r}. Expected a whole number from 1."
             for name, version in (("from_version", from_version), ("to_version", to_version))
-            if version is not None and not is_version(version)
+            if not (is_version(version) or (version is None and name == "to_version"))
         ]
+        texts += [
+            f"{name} is {stored!r}. Expected the stored name of an event."
+            for name, stored in names
+            if not (isinstance(stored, str) or (stored is None and name == "to_type"))
+        ]
+        if not callable(given):
+            texts.append("It is no function. Decorate one, from payload to payload: (data: dict) -> dict.")
         if bool(iscoroutinefunction(function)):
             texts.append("It is async. Write `def`: it is called wherever an event is read, and waits for nothing.")
         if texts:
@@ -161,15 +172,16 @@ class AutoUpcaster(Upcaster):
     Both are event classes, or models of snapshots. Fields that only the old one has are left out.
 
     Raises:
-        DefinitionError: (AF121) if the new model has a field without default that the old one has not, naming all such
-            fields, or both have one name and the version does not rise.
+        DefinitionError: (AF121) if one is no class of a model, or the new one has a field without default that the old one
+            has not, naming all such fields. That both have one name and the version does not rise, is told by the registry.
     """
 
     def __init__(self, old: type[BaseModel], new: type[BaseModel]) -> None:
+        self._where = place_of_caller("allframe.events")
+        _check_models(self._where, old, new)
         self.old, self.new = old, new
         self.type, self.from_version = identity_of(old)
         self.to_type, self.to_version = identity_of(new)
-        self._where = place_of_caller("allframe.events")
         self._kept = [name for name in new.model_fields if name in old.model_fields]
         self._payload: Payload | None = None
         texts = [
@@ -202,6 +214,16 @@ class AutoUpcaster(Upcaster):
 
     def __str__(self) -> str:
         return f"AutoUpcaster({self.old.__qualname__}, {self.new.__qualname__}) ({self._where})"
+
+
+def _check_models(where: str, *models: object) -> None:
+    texts = [
+        f"{shown(model)} is no class of events or snapshots. Expected AutoUpcaster(OldClass, NewClass), of pydantic models."
+        for model in models
+        if not isinstance(model, type) or not issubclass(model, BaseModel)
+    ]
+    if texts:
+        raise DefinitionError("AutoUpcaster", [Problem(RULE, text, where) for text in texts])
 
 
 def identity_of(model: type[BaseModel]) -> tuple[str, int]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 from pydantic_core import from_json, to_json
@@ -16,9 +16,13 @@ from allframe.errors import DefinitionError, Problem, StoreFormatError
 from allframe.events.event import Event, Versions, class_of, decode, event_payload, known_versions
 from allframe.events.lineage import Form, form_after, form_before, problems_at_once, problems_of_chains, way_from
 from allframe.events.upcasting import RULE, AutoUpcaster, Upcaster, identity_of
-from allframe.masking import may_hold_secrets
+from allframe.masking import may_hold_secrets, shown
 
 __all__ = ["MigrationPath", "VersionRegistry", "as_read"]
+
+T = TypeVar("T")
+
+_A_PATH = 'Expected one such as MigrationPath("bank.debited", 1, 3).'
 
 
 @dataclass(frozen=True)
@@ -115,10 +119,10 @@ class VersionRegistry:
 
     def __init__(self, upcasters: Iterable[Upcaster] = (), *, models: Iterable[type[BaseModel]] = ()) -> None:
         #: The models of snapshots that it was told.
-        self.models = tuple(models)
+        self.models = _models(models)
         self._upcasters: tuple[Upcaster, ...] = ()
         self._paths: dict[Form, MigrationPath] = {}
-        self._add(tuple(upcasters))
+        self._add(_listed("upcasters", upcasters, "VersionRegistry([upcaster, ...])"))
         self.check()
 
     def register_upcaster(self, upcaster: Upcaster) -> None:
@@ -136,8 +140,12 @@ class VersionRegistry:
         Raises:
             DefinitionError: (AF121) if they do not, or cannot be added. Nothing was added.
         """
+        given: object = path
+        if not isinstance(given, MigrationPath):
+            _refuse([Problem(RULE, f"{shown(given)} is no MigrationPath. {_A_PATH}", "(declared)")])
         before = self._upcasters, self._paths
-        self._add(tuple(new for new in path.upcasters if not any(new is known for known in self._upcasters)))
+        listed = _listed("upcasters", path.upcasters, "MigrationPath(..., upcasters=(upcaster,))")
+        self._add(tuple(new for new in listed if not any(new is known for known in self._upcasters)))
         passed = [form_after(upcaster) for upcaster in way_from((path.type, path.from_version), self._onward())]
         if (path.to_type, path.to_version) not in passed:
             self._upcasters, self._paths = before
@@ -251,6 +259,26 @@ def _checked(content: object) -> dict[str, Any]:
 def _path(form: Form, way: list[Upcaster]) -> MigrationPath:
     name, version = form_after(way[-1])
     return MigrationPath(*form, version, name, tuple(way))
+
+
+def _models(given: Iterable[type[BaseModel]]) -> tuple[type[BaseModel], ...]:
+    models = _listed("models", given, "models=[Account, ...]")
+    given_models: tuple[object, ...] = models
+    wrong = [one for one in given_models if not isinstance(one, type) or not issubclass(one, BaseModel)]
+    _refuse(
+        [
+            Problem(RULE, f"{shown(one)} is no model of snapshots. Give its class in models=[...].", "(declared)")
+            for one in wrong
+        ]
+    )
+    return models
+
+
+def _listed(name: str, given: Iterable[T], example: str) -> tuple[T, ...]:
+    # A class of models is iterable to type checkers, and a text is one of letters.
+    if isinstance(given, str | type) or not isinstance(given, Iterable):
+        _refuse([Problem(RULE, f"Its {name} are {shown(given)}. Give a list: {example}.", "(declared)")])
+    return tuple(given)
 
 
 def _refuse(problems: list[Problem]) -> None:

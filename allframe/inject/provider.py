@@ -8,6 +8,7 @@ from typing import Any
 from allframe.inject.annotation import type_name
 from allframe.inject.container import Container
 from allframe.inject.scope import Scope
+from allframe.masking import shown
 
 __all__ = ["Provider"]
 
@@ -22,6 +23,11 @@ class Provider:
     """
 
     def __init__(self, provide: Mapping[Any, object] | None = None, container: Container | None = None) -> None:
+        given: object = provide
+        if given is not None and not isinstance(given, Mapping):
+            raise TypeError(
+                f"provide= takes a mapping from types to objects, such as {{Bank: bank}}, found {shown(given)}."
+            )
         self._objects = dict(provide or {})
         self._container = container
 
