@@ -103,7 +103,11 @@ ASKED: list[tuple[Call, type[Exception], str]] = [
         PayloadError,
         "The metadata of events is 5. Expected a mapping",
     ),
-    (lambda store: store.append("a", [ONE], expected_version="1"), ValueError, "expected_version from 0, or None .* found '1'"),
+    (
+        lambda store: store.append("a", [ONE], expected_version="1"),
+        ValueError,
+        "expected_version from 0, or None .* found '1'",
+    ),
     (
         lambda store: store.append("a", [ONE], expected_version=-1),
         ValueError,
