@@ -237,6 +237,32 @@ async def test_a_pivot_that_ended_unknown_blocks(home: Home, cls: type[Saga], fi
     assert metadata.failed_step == pivot
 
 
+class Parcel(Saga):
+    """Its pivot returns nothing."""
+
+    @step(pivot=True, timeout=10)
+    async def post(self, world: Inject[World], ctx: StepContext) -> None:
+        await world.do(ctx)
+
+    @step(timeout=10, retry=Retry(attempts=2, jitter=0))
+    async def thank(self, world: Inject[World], ctx: StepContext) -> str:
+        return str(await world.do(ctx))
+
+
+async def test_a_pivot_of_which_a_person_knows_that_it_was_done_succeeded_without_a_doubt(home: Home) -> None:
+    home.world.tell("post", home.world.raises_after(EffectUnknown("hm")))
+    home.world.tell("thank", home.world.raises(Refused("no")))
+
+    async with home.orchestrator() as orchestrator:
+        with pytest.raises(SagaBlocked):
+            await orchestrator.execute(Parcel(), id="p")
+        await orchestrator.resolve("p", "post", "done", reason="seen in their books")
+        with pytest.raises(SagaBlocked):
+            await orchestrator.execute(Parcel(), id="p")
+        with pytest.raises(CancelRefused, match="its pivot 'post' succeeded, and from there it only goes forward"):
+            await orchestrator.cancel("p", reason="give up")
+
+
 async def test_an_unknown_pivot_is_retried_like_any_step(home: Home) -> None:
     home.world.tell("pay", home.world.raises(TimeoutError("read")), home.world.raises(ConnectionResetError()))
 
