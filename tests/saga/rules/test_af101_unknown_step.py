@@ -116,3 +116,36 @@ def test_af101_accepts_a_base_that_leaves_the_step_to_its_children() -> None:
             return 1
 
     assert Good.graph.plan.nodes[0].compensated
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("debit-money", "'debit-money' is what 'debit' is stored as: write 'debit'."),
+        ("refund", "'refund' is a compensation."),
+        ("account", "'account' is a field."),
+        ("helper", "'helper' is not marked: write @step above it."),
+        ("Debit", "Did you mean 'debit'?"),
+        (" debit ", "Did you mean 'debit'?"),
+    ],
+)
+def test_af101_says_what_has_the_name(name: str, said: str) -> None:
+    def declare() -> None:
+        class Bad(Saga):
+            account: str
+
+            async def helper(self) -> None: ...
+
+            @step(name="debit-money")
+            async def debit(self) -> int:
+                return 1
+
+            @compensates("debit")
+            async def refund(self) -> None: ...
+
+            @compensates(name)
+            async def undo(self) -> None: ...
+
+    assert refused(declare, "AF101") == (
+        f"'undo' compensates {name!r}, but there is no such step. The steps are: debit. {said}"
+    )

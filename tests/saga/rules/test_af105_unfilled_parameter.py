@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import (
-    Annotated,
-    Any,
-    TypeVar,
-)
+from typing import Annotated, Any, TypeVar
 
 import pytest
 
@@ -160,3 +156,23 @@ def test_af105_accepts_what_is_given_by_annotation(annotation: Any) -> None:
         only = step(readonly=True)(act)
 
     assert [parameter.name for parameter in Good.graph.steps[0].parameters] == ["thing"]
+
+
+@pytest.mark.parametrize(
+    ("default", "said"),
+    [
+        (Inject[Bank], "Inject[Bank]"),
+        (Annotated[Inject[int], "x"], "Inject[int]"),
+        (StepContext, "StepContext"),
+    ],
+)
+def test_af105_a_marker_as_the_default_would_be_given_itself(default: Any, said: str) -> None:
+    def declare() -> None:
+        class Bad(Saga):
+            @step
+            async def only(self, thing: Any = default) -> None: ...
+
+    assert refused(declare, "AF105") == (
+        f"The parameter 'thing' of 'only' has {said} as its default, and would get that itself. Make it the annotation: "
+        f"thing: {said}."
+    )

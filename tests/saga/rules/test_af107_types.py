@@ -27,12 +27,7 @@ from typing import (
 from uuid import UUID
 
 import pytest
-from pydantic import (
-    BaseModel,
-    Field,
-    JsonValue,
-    PositiveInt,
-)
+from pydantic import BaseModel, Field, JsonValue, PositiveInt
 from typing_extensions import TypeAliasType, TypedDict
 
 from allframe import DefinitionError, Event, Saga, Unknown, compensates, step

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import (
-    Any,
-)
+from typing import Any
 
 import pytest
 
+from allframe import step
 from tests.saga.refusal import refused, rules_of
 from tests.saga.shapes import DIAMOND, shaped
 
@@ -62,3 +61,29 @@ def test_af108_a_circle_hides_no_rule_that_does_not_need_the_order() -> None:
         "AF108",
         "AF109",
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("take-it", "'take-it' is what 'pay' is stored as: write 'pay'."),
+        ("undo_pay", "'undo_pay' is a compensation."),
+        ("copy", ""),
+        (None, "A step is named by a text."),
+        (b"pay", "A step is named by a text."),
+        (step, "A step is named by a text."),
+    ],
+)
+def test_af108_says_what_has_the_name(name: Any, said: str) -> None:
+    shape = {"pay": (), "mail": (name,)}
+    text = refused(lambda: shaped(shape, options={"pay": {"name": "take-it"}}), "AF108")
+
+    assert text.startswith(f"'mail' runs after {name!r}, but there is no such step.")
+    assert text.endswith(f"or after=() to begin at once. {said}".rstrip())
+
+
+def test_af108_a_name_that_is_not_there_is_not_told_twice() -> None:
+    """Nobody knows what comes after what, so nothing is said of what can be undone."""
+    shape = {"book": (), "pay": ("bok",), "mail": None}
+
+    refused(lambda: shaped(shape, irreversible=("pay", "mail"), options={"pay": {"pivot": True}}), "AF108")

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import timedelta
-from typing import (
-    Any,
-)
+from typing import Any
 
 import pytest
 
@@ -89,7 +87,7 @@ def test_af109_a_compensation_without_a_retry_and_with_a_word_that_does_not_exis
 NAME_RULE = "Expected 1 to 100 printable characters without '/' and not beginning with '$'."
 
 
-@pytest.mark.parametrize("name", ["", "a/b", "$a", "a\nb", "x" * 101, 5])
+@pytest.mark.parametrize("name", ["", "a/b", "$a", "a\nb", "x" * 101, 5, ["a"]])
 def test_af109_a_step_with_a_name_that_cannot_be_stored(name: Any) -> None:
     def declare() -> None:
         class Bad(Saga):
@@ -112,3 +110,28 @@ def test_af109_two_steps_with_one_stored_name() -> None:
                 return 1
 
     assert refused(declare, "AF109") == "Steps 'first' and 'second' are both stored as 'second'. Give one another name."
+
+
+@pytest.mark.parametrize("flag", ["readonly", "pivot", "repeatable", "idempotent"])
+@pytest.mark.parametrize("given", ["no", 0, None, ["x"]], ids=repr)
+def test_af109_a_flag_that_is_neither_true_nor_false(flag: str, given: Any) -> None:
+    """`readonly="no"` would be taken for a yes."""
+
+    def declare() -> None:
+        class Bad(Saga):
+            @step(**{flag: given})
+            async def only(self) -> int:
+                return 1
+
+    assert refused(declare, "AF109") == f"'only' has {flag}={given!r}. Expected True or False."
+
+
+@pytest.mark.parametrize("given", ["no", 1, None], ids=repr)
+def test_af109_abstract_that_is_neither_true_nor_false(given: Any) -> None:
+    def declare() -> None:
+        class Bad(Saga, abstract=given):
+            @step
+            async def only(self) -> int:
+                return 1
+
+    assert refused(declare, "AF109") == f"The saga has abstract={given!r}. Expected True or False."

@@ -8,23 +8,10 @@ import re
 import threading
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from pathlib import Path
-from typing import (
-    Annotated,
-    Any,
-    Generic,
-    TypeVar,
-)
+from typing import Annotated, Any, Generic, TypeVar
 
 import pytest
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    JsonValue,
-    PlainSerializer,
-    WrapValidator,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, PlainSerializer, WrapValidator
 from typing_extensions import TypedDict
 
 from allframe import Event, Saga, Unknown, step

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import (
-    Any,
-)
+from typing import Any
 
 import pytest
 
@@ -64,9 +62,9 @@ class Callee:
         ),
         (functools.partial(_plain), "is a partial. Write a method that calls it."),
         (Callee().method, "is a bound method. Write a method that calls it."),
-        (property(_plain), "is property"),
-        (Callee(), "is Callee"),
-        (Callee, "is type"),
+        (property(_plain), "is property. Expected a method or a function."),
+        (Callee(), "is Callee. Expected a method or a function."),
+        (Callee, "is a class. Expected a method or a function."),
         (len, "is builtin_function_or_method"),
         (5, "is int 5. Expected a method or a function."),
     ],
@@ -198,3 +196,37 @@ def test_af113_accepts_whatever_is_a_function(function: Any) -> None:
         only = step(readonly=True)(function)
 
     assert [each.attribute for each in Good.graph.steps] == ["only"]
+
+
+async def _self_by_keyword(*, self: Any) -> None: ...
+
+
+async def _self_of_all(*self: Any) -> None: ...
+
+
+@pytest.mark.parametrize("function", [_self_by_keyword, _self_of_all])
+def test_af113_a_self_that_is_not_given(function: Any) -> None:
+    def declare() -> None:
+        class Bad(Saga):
+            only = step(function)
+
+    assert refused(declare, "AF113") == (
+        "'only' takes `self` after a star, where a method is not given it. Write it first: (self, ...)."
+    )
+
+
+def test_af113_a_decorator_that_hides_the_parameters() -> None:
+    def traced(function: Any) -> Any:
+        async def wrapper(*args: Any) -> Any:
+            return await function(*args)
+
+        return wrapper
+
+    def declare() -> None:
+        class Bad(Saga):
+            only = step(traced(_plain))
+
+    assert refused(declare, "AF113") == (
+        "'only' takes *args, which nothing can fill. Name what it needs. If a decorator made it, put functools.wraps on its "
+        "wrapper."
+    )

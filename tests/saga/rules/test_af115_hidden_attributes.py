@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import (
-    Any,
-)
+from typing import Any
 
 import pytest
-from pydantic import (
-    BaseModel,
-)
+from pydantic import BaseModel
 
 from allframe import Saga, step
 from tests.saga.refusal import refused
@@ -83,3 +79,20 @@ def test_af115_accepts_any_other_name_for_a_field_or_a_step(name: str) -> None:
 
     assert name in make_class("Good", (Saga,), fields).model_fields
     assert make_class("Good", (Saga,), steps).graph.steps[0].attribute == name
+
+
+@pytest.mark.parametrize("name", ["__init__", "__eq__", "__repr__"])
+def test_af115_a_step_hides_what_python_calls(name: str) -> None:
+    namespace = {"__module__": __name__, "__qualname__": "Bad", name: step(_plain)}
+
+    assert refused(lambda: make_class("Bad", (Saga,), namespace), "AF115") == (
+        f"The step {name!r} hides Saga.{name}, which every saga has. Rename it."
+    )
+
+
+def test_af115_accepts_a_step_of_a_name_between_underscores_that_no_saga_has() -> None:
+    class Good(Saga):
+        @step
+        async def __call__(self) -> None: ...
+
+    assert [each.attribute for each in Good.graph.steps] == ["__call__"]

@@ -4,13 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Hashable
-from typing import (
-    Annotated,
-    Any,
-    Optional,
-    TypeVar,
-    Union,
-)
+from typing import Annotated, Any, Optional, TypeVar, Union
 
 import pytest
 from typing_extensions import TypeAliasType

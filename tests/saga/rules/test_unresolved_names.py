@@ -8,9 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from pydantic import (
-    BaseModel,
-)
+from pydantic import BaseModel
 
 from allframe import DefinitionError, Saga, step
 from tests.saga.refusal import refused, rules_of
