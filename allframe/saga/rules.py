@@ -21,7 +21,7 @@ from allframe.errors import Problem
 from allframe.naming import is_version
 from allframe.saga.callables import defaults_are_values, steps_are_functions
 from allframe.saga.definition import Declared, Definition, Nameless
-from allframe.saga.marks import CompensationMark, SagaOptions, StepMark
+from allframe.saga.marks import CompensationMark, SagaOptions, StepMark, mark_of
 from allframe.saga.retry import LONGEST, Retry, is_number
 
 __all__ = ["NAME_RULE", "RULES", "check_structure", "is_name", "unlimited"]
@@ -30,7 +30,7 @@ __all__ = ["NAME_RULE", "RULES", "check_structure", "is_name", "unlimited"]
 RULES: Final[dict[str, str]] = {
     "AF101": "@compensates names a step that does not exist",
     "AF102": "one step has two compensations",
-    "AF103": "a step or compensation is assigned twice in one body",
+    "AF103": "a step or compensation is assigned twice in one body, or inherited from two bases",
     "AF104": "a step that others follow, or run beside, cannot be undone",
     "AF105": "nothing can fill a parameter",
     "AF106": "a parameter takes the output of a step that does not run before it",
@@ -164,6 +164,24 @@ def _assigned_once(definition: Definition) -> Iterator[Problem]:
             f"{name!r} is assigned twice, at {before} and here, and Python keeps only the second. Rename one.",
             after,
         )
+
+
+def _bases_share_no_names(definition: Definition) -> Iterator[Problem]:
+    """What one base has hides what another has; where the class, or a base of both, has it too, that is meant."""
+    inherited = [
+        declared.attribute for declared in definition.functions if declared.attribute not in vars(definition.cls)
+    ]
+    for name in inherited:
+        owners = [base for base in definition.cls.__mro__ if mark_of(vars(base).get(name)) is not None]
+        for other in owners[1:]:
+            if not any(issubclass(owners[0], base) and issubclass(other, base) for base in owners):
+                yield Problem(
+                    "AF103",
+                    f"{name!r} is inherited twice, from {owners[0].__name__} and from {other.__name__}, and Python keeps only "
+                    f"the first. Rename one, or write the one that is meant in {definition.cls.__name__}.",
+                    definition.where,
+                    name,
+                )
 
 
 def _every_effect_can_be_undone(definition: Definition) -> Iterator[Problem]:
@@ -362,6 +380,7 @@ _STRUCTURE: tuple[Callable[[Definition], Iterator[Problem]], ...] = (
     _name_and_version,
     _one_compensation_a_step,
     _assigned_once,
+    _bases_share_no_names,
     _options_make_sense,
     steps_are_functions,
     defaults_are_values,

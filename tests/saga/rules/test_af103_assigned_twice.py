@@ -8,7 +8,7 @@ import pytest
 
 from allframe import DefinitionError, Saga, compensates, step
 from allframe.saga.rules import RULES
-from tests.saga.refusal import line_of
+from tests.saga.refusal import line_of, problems, refused
 
 
 @pytest.mark.parametrize("second", ["step", "compensation", "plain"])
@@ -120,3 +120,75 @@ def test_af103_accepts_one_function_under_two_names() -> None:
         second = step(readonly=True)(act)
 
     assert [each.attribute for each in Good.graph.steps] == ["first", "second"]
+
+
+class Hotel(Saga, abstract=True):
+    @step
+    async def book(self) -> int:
+        return 1
+
+    @compensates("book")
+    async def cancel(self) -> None: ...
+
+
+class Flight(Saga, abstract=True):
+    @step
+    async def book(self) -> int:
+        return 2
+
+    @compensates("book")
+    async def cancel(self) -> None: ...
+
+
+def test_af103_of_two_bases_with_one_name_only_the_first_would_be_run() -> None:
+    def declare() -> None:
+        class Bad(Hotel, Flight): ...
+
+    assert problems(declare) == [
+        (
+            "AF103",
+            f"{name!r} is inherited twice, from Hotel and from Flight, and Python keeps only the first. Rename one, or write "
+            "the one that is meant in Bad.",
+        )
+        for name in ("book", "cancel")
+    ]
+
+
+def test_af103_a_step_of_one_base_hides_a_compensation_of_another() -> None:
+    """Without a word, what the other undoes would never be undone."""
+
+    class Parking(Saga, abstract=True):
+        @step
+        async def park(self) -> None: ...
+
+        @compensates("park")
+        async def book(self) -> None: ...
+
+    def declare() -> None:
+        class Bad(Hotel, Parking): ...
+
+    assert refused(declare, "AF103").startswith("'book' is inherited twice, from Hotel and from Parking")
+
+
+def test_af103_accepts_that_a_class_says_which_of_two_bases_is_meant() -> None:
+    class Good(Hotel, Flight):
+        book = Flight.book
+        cancel = Flight.cancel
+
+    assert [each.attribute for each in Good.graph.steps] == ["book"]
+
+
+def test_af103_accepts_two_bases_that_override_the_same_step() -> None:
+    class Cheap(Hotel, abstract=True):
+        @step(timeout=1)
+        async def book(self) -> int:
+            return 3
+
+    class Quick(Hotel, abstract=True):
+        @step(timeout=2)
+        async def book(self) -> int:
+            return 4
+
+    class Good(Cheap, Quick): ...
+
+    assert [each.timeout for each in Good.graph.steps] == [1]
