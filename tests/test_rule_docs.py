@@ -24,7 +24,7 @@ class Section:
     """What a rule's section shows."""
 
     wrong: str | None
-    #: What is said of it, beside the place; ``…`` stands for anything.
+    #: What is said: the first line of the wrong definition, beside its place. ``…`` stands for anything.
     message: str | None
     right: str | None
 
@@ -67,7 +67,7 @@ def test_the_wrong_definition_is_refused_by_this_rule_alone_and_in_these_words(
     section = SECTIONS[rule]
     assert section.wrong
     assert section.message
-    message = section.message.rstrip("\n")
+    message = section.message.splitlines()[0]
 
     with pytest.raises(DefinitionError) as refusal:
         run(section.wrong, _file_in(message), tmp_path, monkeypatch)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import difflib
 import math
-import types
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any, Final
@@ -21,7 +20,8 @@ from allframe.errors import Problem
 from allframe.naming import is_version
 from allframe.saga.callables import defaults_are_values, steps_are_functions
 from allframe.saga.definition import Declared, Definition, Nameless
-from allframe.saga.marks import CompensationMark, SagaOptions, StepMark, mark_of
+from allframe.saga.marks import CompensationMark, SagaOptions, StepMark
+from allframe.saga.owners import bases_share_no_names, what_has_the_name
 from allframe.saga.retry import LONGEST, Retry, is_number
 
 __all__ = ["NAME_RULE", "RULES", "check_structure", "is_name", "unlimited"]
@@ -109,25 +109,9 @@ def _compensations_have_steps(definition: Definition) -> Iterator[Problem]:
         yield Problem(
             "AF101",
             f"{undo.attribute!r} compensates {undo.mark.step!r}, but there is no such step. The steps are: "
-            f"{', '.join(names) or 'none'}.{_what_it_is(definition, undo.mark.step) or hint}",
+            f"{', '.join(names) or 'none'}.{what_has_the_name(definition, undo.mark.step) or hint}",
             undo.where,
         )
-
-
-def _what_it_is(definition: Definition, name: Any) -> str:
-    """What has the name that no step has."""
-    if not isinstance(name, str):
-        return " A step is named by a text."
-    for step in definition.steps:
-        if step.mark.name == name:
-            return f" {name!r} is what {step.attribute!r} is stored as: write {step.attribute!r}."
-    if any(undo.attribute == name for undo in definition.compensations):
-        return f" {name!r} is a compensation."
-    if name in definition.fields:
-        return f" {name!r} is a field."
-    if isinstance(getattr(definition.cls, name, None), types.FunctionType) and not hasattr(BaseModel, name):
-        return f" {name!r} is not marked: write @step above it."
-    return ""
 
 
 def _nameless(undo: Declared[CompensationMark], given: Nameless, steps: Sequence[str]) -> Problem:
@@ -164,24 +148,6 @@ def _assigned_once(definition: Definition) -> Iterator[Problem]:
             f"{name!r} is assigned twice, at {before} and here, and Python keeps only the second. Rename one.",
             after,
         )
-
-
-def _bases_share_no_names(definition: Definition) -> Iterator[Problem]:
-    """What one base has hides what another has; where the class, or a base of both, has it too, that is meant."""
-    inherited = [
-        declared.attribute for declared in definition.functions if declared.attribute not in vars(definition.cls)
-    ]
-    for name in inherited:
-        owners = [base for base in definition.cls.__mro__ if mark_of(vars(base).get(name)) is not None]
-        for other in owners[1:]:
-            if not any(issubclass(owners[0], base) and issubclass(other, base) for base in owners):
-                yield Problem(
-                    "AF103",
-                    f"{name!r} is inherited twice, from {owners[0].__name__} and from {other.__name__}, and Python keeps only "
-                    f"the first. Rename one, or write the one that is meant in {definition.cls.__name__}.",
-                    definition.where,
-                    name,
-                )
 
 
 def _every_effect_can_be_undone(definition: Definition) -> Iterator[Problem]:
@@ -226,7 +192,7 @@ def _order_makes_sense(definition: Definition) -> Iterator[Problem]:
             yield Problem(
                 "AF108",
                 f"{step.attribute!r} runs after {name!r}, but there is no such step. Expected names of other steps: "
-                f"{others or 'there is none'}; or after=() to begin at once.{_what_it_is(definition, name) or hint}",
+                f"{others or 'there is none'}; or after=() to begin at once.{what_has_the_name(definition, name) or hint}",
                 step.where,
             )
     if cycle := definition.order.cycle:
@@ -380,7 +346,7 @@ _STRUCTURE: tuple[Callable[[Definition], Iterator[Problem]], ...] = (
     _name_and_version,
     _one_compensation_a_step,
     _assigned_once,
-    _bases_share_no_names,
+    bases_share_no_names,
     _options_make_sense,
     steps_are_functions,
     defaults_are_values,
