@@ -131,7 +131,7 @@ def _names_in(after: Any) -> tuple[Any, ...] | None:
     """What ``after`` names; what is no name is for AF108 to tell."""
     if after is None:
         return None
-    return tuple(after) if isinstance(after, Iterable) and not isinstance(after, str) else (after,)
+    return tuple(after) if isinstance(after, Iterable) and not isinstance(after, str | bytes) else (after,)
 
 
 def compensates(

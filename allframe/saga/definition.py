@@ -285,8 +285,13 @@ def _marked_names(cls: type, body: Mapping[str, Any]) -> list[str]:
     """Inherited ones first, bases from left to right."""
     names = list(dict.fromkeys(name for base in cls.__bases__ for name in _marked_names(base, vars(base))))
     # Not pydantic's own: what stands there until the class is complete answers to any question by building it.
-    own = [name for name in body if name[:2] != "__" and name not in names]
+    own = [
+        name for name, value in body.items() if name not in names and (name[:2] != "__" or isinstance(value, _MARKED))
+    ]
     return names + [name for name in own if mark_of(body[name])]
+
+
+_MARKED = (types.FunctionType, Misplaced)
 
 
 # --- annotations -----------------------------------------------------------------------------------------------------

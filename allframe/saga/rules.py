@@ -1,7 +1,7 @@
 """AF101…: what a definition may not say.
 
-The rules of its structure are here, those of parameters and types in `allframe.saga.fitting`, AF110 in
-`allframe.saga.storable`.
+The rules of its structure are here, what cannot be called as a step in `allframe.saga.callables`, those of parameters and
+types in `allframe.saga.fitting`, AF110 in `allframe.saga.storable`.
 Each rule is a function from a `Definition` to its problems, and says what was found, what was expected and what to do.
 All of them are applied before anything is raised: whoever mends a saga sees the whole list.
 """
@@ -9,10 +9,7 @@ All of them are applied before anything is raised: whoever mends a saga sees the
 from __future__ import annotations
 
 import difflib
-import functools
-import inspect
 import math
-import types
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any, Final
@@ -21,8 +18,10 @@ from pydantic import BaseModel
 
 from allframe.errors import Problem
 from allframe.naming import is_version
+from allframe.saga.callables import defaults_are_values, steps_are_functions
 from allframe.saga.definition import Declared, Definition, Nameless
-from allframe.saga.marks import CompensationMark, Misplaced, SagaOptions, StepMark
+from allframe.saga.marks import CompensationMark, SagaOptions, StepMark
+from allframe.saga.owners import bases_share_no_names, what_has_the_name
 from allframe.saga.retry import LONGEST, Retry, is_number
 
 __all__ = ["NAME_RULE", "RULES", "check_structure", "is_name", "unlimited"]
@@ -31,7 +30,7 @@ __all__ = ["NAME_RULE", "RULES", "check_structure", "is_name", "unlimited"]
 RULES: Final[dict[str, str]] = {
     "AF101": "@compensates names a step that does not exist",
     "AF102": "one step has two compensations",
-    "AF103": "a step or compensation is assigned twice in one body",
+    "AF103": "a step or compensation is assigned twice in one body, or inherited from two bases",
     "AF104": "a step that others follow, or run beside, cannot be undone",
     "AF105": "nothing can fill a parameter",
     "AF106": "a parameter takes the output of a step that does not run before it",
@@ -85,7 +84,8 @@ def _name_and_version(definition: Definition) -> Iterator[Problem]:
                 f"Steps {seen[stored]!r} and {step.attribute!r} are both stored as {stored!r}. Give one another name."
             )
             yield Problem("AF109", text, step.where)
-        seen.setdefault(stored, step.attribute)
+        else:
+            seen[stored] = step.attribute
 
 
 NAME_RULE = "Expected 1 to 100 printable characters without '/' and not beginning with '$'."
@@ -109,7 +109,7 @@ def _compensations_have_steps(definition: Definition) -> Iterator[Problem]:
         yield Problem(
             "AF101",
             f"{undo.attribute!r} compensates {undo.mark.step!r}, but there is no such step. The steps are: "
-            f"{', '.join(names) or 'none'}.{hint}",
+            f"{', '.join(names) or 'none'}.{what_has_the_name(definition, undo.mark.step) or hint}",
             undo.where,
         )
 
@@ -153,7 +153,7 @@ def _assigned_once(definition: Definition) -> Iterator[Problem]:
 def _every_effect_can_be_undone(definition: Definition) -> Iterator[Problem]:
     if any(not undo.mark.step or isinstance(undo.mark.step, Nameless) for undo in definition.compensations):
         return  # it says no step's name (AF113), and may be the one that is missing
-    if definition.order.cycle:
+    if not _is_ordered(definition):
         return  # nobody knows what comes after what
     pivot, order = definition.pivot, definition.order
     for i, step in enumerate(definition.steps):
@@ -192,11 +192,18 @@ def _order_makes_sense(definition: Definition) -> Iterator[Problem]:
             yield Problem(
                 "AF108",
                 f"{step.attribute!r} runs after {name!r}, but there is no such step. Expected names of other steps: "
-                f"{others or 'there is none'}; or after=() to begin at once.{hint}",
+                f"{others or 'there is none'}; or after=() to begin at once.{what_has_the_name(definition, name) or hint}",
                 step.where,
             )
     if cycle := definition.order.cycle:
         yield Problem("AF108", _circle(definition, cycle), definition.steps[cycle[0]].where)
+
+
+def _is_ordered(definition: Definition) -> bool:
+    """Whether it is known which step runs before which: without a circle, and without a name that no step has."""
+    known = {step.attribute for step in definition.steps}
+    named = (name for step in definition.steps for name in step.mark.after or ())
+    return not definition.order.cycle and all(isinstance(name, str) and name in known for name in named)
 
 
 def _circle(definition: Definition, cycle: Sequence[int]) -> str:
@@ -213,10 +220,12 @@ def _circle(definition: Definition, cycle: Sequence[int]) -> str:
 
 def _options_make_sense(definition: Definition) -> Iterator[Problem]:
     options = definition.options
+    if not isinstance(abstract := getattr(definition.cls, "__allframe_abstract__", False), bool):
+        yield Problem("AF109", f"The saga has abstract={abstract!r}. Expected True or False.", definition.where)
     for text in (*unlimited(options.timeout), *_no_errors(options)):
         yield Problem("AF109", f"The saga has {text}", definition.where)
     for step in definition.steps:
-        for text in _no_errors(step.mark):
+        for text in (*_no_errors(step.mark), *_no_flags(step.mark)):
             yield Problem("AF109", f"{step.attribute!r} has {text}", step.where)
     for declared in definition.functions:
         mark = declared.mark
@@ -243,6 +252,12 @@ def unlimited(timeout: Any) -> Iterator[str]:
         yield f"timeout={timeout!r}. Expected at most {LONGEST:g} seconds, some thirty years, or None for no limit."
 
 
+def _no_flags(mark: StepMark) -> Iterator[str]:
+    for name in ("readonly", "pivot", "repeatable", "idempotent"):
+        if not isinstance(flag := getattr(mark, name), bool):
+            yield f"{name}={flag!r}. Expected True or False."
+
+
 def _no_errors(said: SagaOptions | StepMark) -> Iterator[str]:
     for name in ("unknown_on", "known_on"):
         for kind in getattr(said, name):
@@ -259,7 +274,7 @@ def _one_pivot(definition: Definition) -> Iterator[Problem]:
             "return: keep the first that cannot be undone.",
             step.where,
         )
-    if not marked or definition.order.cycle:
+    if not marked or not _is_ordered(definition):
         return
     start, order = definition.steps.index(marked[0]), definition.order
     for i, step in enumerate(definition.steps):
@@ -288,43 +303,6 @@ def _one_pivot(definition: Definition) -> Iterator[Problem]:
                 "forward, so one error would block it. Give it retry=Retry(...).",
                 step.where,
             )
-
-
-def _steps_are_functions(definition: Definition) -> Iterator[Problem]:
-    for declared in definition.functions:
-        for text in _misshapen(declared):
-            yield Problem("AF113", f"{declared.attribute!r} {text}", declared.where)
-
-
-def _misshapen(declared: Declared[Any]) -> Iterator[str]:
-    value = declared.value
-    thing = value.thing if isinstance(value, Misplaced) else value
-    if isinstance(value, Misplaced) and value.text:
-        yield value.text
-    elif isinstance(thing, staticmethod | classmethod):
-        yield f"is a {type(thing).__name__}. Make it an ordinary method, or mark a plain function and assign it here."
-    elif isinstance(thing, functools.partial | types.MethodType):
-        kind = "partial" if isinstance(thing, functools.partial) else "bound method"
-        yield f"is a {kind}. Write a method that calls it."
-    elif not isinstance(thing, types.FunctionType):
-        yield f"is {type(thing).__qualname__} {thing!r}. Expected a method or a function."
-    elif inspect.isasyncgenfunction(thing) or inspect.isgeneratorfunction(thing):
-        yield "is a generator. A step gives one value: return it instead of yielding."
-    elif not declared.is_async and inspect.iscoroutinefunction(inspect.unwrap(thing)):
-        yield "is async, and the decorator below its mark is not: nobody would await it. Make its wrapper `async def`."
-    else:
-        yield from _misshapen_parameters(declared)
-
-
-def _misshapen_parameters(declared: Declared[Any]) -> Iterator[str]:
-    assert declared.signature is not None
-    parameters = list(declared.signature.parameters.values())
-    for parameter in parameters if declared.is_plain else parameters[1:]:
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            stars = "*" if parameter.kind is parameter.VAR_POSITIONAL else "**"
-            yield f"takes {stars}{parameter.name}, which nothing can fill. Name what it needs."
-        elif parameter.kind is parameter.POSITIONAL_ONLY:
-            yield f"takes {parameter.name!r} by position only, and parameters are filled by name. Remove the `/`."
 
 
 def _names_are_distinct(definition: Definition) -> Iterator[Problem]:
@@ -368,8 +346,10 @@ _STRUCTURE: tuple[Callable[[Definition], Iterator[Problem]], ...] = (
     _name_and_version,
     _one_compensation_a_step,
     _assigned_once,
+    bases_share_no_names,
     _options_make_sense,
-    _steps_are_functions,
+    steps_are_functions,
+    defaults_are_values,
     _names_are_distinct,
     _nothing_is_hidden,
 )

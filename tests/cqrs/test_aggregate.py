@@ -47,7 +47,7 @@ def test_name_version_and_stream_come_from_the_class() -> None:
     assert stream_named(Order, "7") == "shop/7/order"
 
 
-def test_none_of_them_is_inherited() -> None:
+def test_af122_accepts_a_child_that_has_a_name_of_its_own() -> None:
     class Gift(Order):
         pass
 
@@ -92,7 +92,7 @@ def test_a_secret_in_it_is_not_shown() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "$account", "a\nb", 5])
-def test_a_name_that_makes_no_sense_is_refused(name: Any) -> None:
+def test_af122_a_name_that_makes_no_sense(name: Any) -> None:
     def declare() -> None:
         class Bad(Aggregate, name=name):
             def apply(self, event: Event) -> None: ...
@@ -103,7 +103,7 @@ def test_a_name_that_makes_no_sense_is_refused(name: Any) -> None:
 
 
 @pytest.mark.parametrize("version", [0, -1, True, "2", 1.0])
-def test_a_version_that_makes_no_sense_is_refused(version: Any) -> None:
+def test_af122_a_version_that_makes_no_sense(version: Any) -> None:
     def declare() -> None:
         class Bad(Aggregate, version=version):
             def apply(self, event: Event) -> None: ...
@@ -115,7 +115,7 @@ def test_a_version_that_makes_no_sense_is_refused(version: Any) -> None:
     "stream",
     ["account", "", "account-{name}", "$account-{id}", "{id:.3}", "{id!r}", "{id.real}", "{}", "{{id}}", "a\0{id}", 5],
 )
-def test_a_stream_that_does_not_tell_ids_apart_is_refused(stream: Any) -> None:
+def test_af122_a_stream_that_does_not_tell_ids_apart(stream: Any) -> None:
     def declare() -> None:
         class Bad(Aggregate, stream=stream):
             def apply(self, event: Event) -> None: ...
@@ -126,7 +126,7 @@ def test_a_stream_that_does_not_tell_ids_apart_is_refused(stream: Any) -> None:
     )
 
 
-def test_a_stream_that_is_no_template_is_refused() -> None:
+def test_af122_a_stream_that_is_no_template() -> None:
     def declare() -> None:
         class Bad(Aggregate, stream="account-{id"):
             def apply(self, event: Event) -> None: ...
@@ -134,7 +134,7 @@ def test_a_stream_that_is_no_template_is_refused() -> None:
     assert refused(declare, "AF122").startswith("Its stream is 'account-{id', which is no template: ")
 
 
-def test_another_class_keyword_is_refused() -> None:
+def test_af122_another_class_keyword() -> None:
     def declare() -> None:
         class Bad(Aggregate, snapshot_every=5):  # type: ignore[call-arg]
             def apply(self, event: Event) -> None: ...
@@ -142,7 +142,7 @@ def test_another_class_keyword_is_refused() -> None:
     assert refused(declare, "AF122") == "It has no class keyword 'snapshot_every'. It has: name, version, stream."
 
 
-def test_a_keyword_of_pydantics_is_pydantics() -> None:
+def test_af122_accepts_a_keyword_of_pydantics() -> None:
     class Strict(Aggregate, name="test_aggregate.strict", extra="forbid"):
         def apply(self, event: Event) -> None: ...
 
@@ -150,7 +150,15 @@ def test_a_keyword_of_pydantics_is_pydantics() -> None:
         Strict(id="A", other=1)  # type: ignore[call-arg]
 
 
-def test_every_field_without_a_default_is_named() -> None:
+@pytest.mark.parametrize("stream", ["account-{id}", "{id}", "shop/{id}/order", "{id}-{id}", None])
+def test_af122_accepts_a_stream_that_is_another_for_each_id(stream: str | None) -> None:
+    class Good(Aggregate, name="test_aggregate.streamed", stream=stream):
+        def apply(self, event: Event) -> None: ...
+
+    assert stream_named(Good, "A") != stream_named(Good, "B")
+
+
+def test_af122_every_field_without_a_default() -> None:
     def declare() -> None:
         class Bad(Aggregate):
             owner: str
@@ -170,7 +178,7 @@ def test_every_field_without_a_default_is_named() -> None:
 
 @pytest.mark.parametrize("name", ["id", "version", "snapshot_name", "snapshot_version"])
 @pytest.mark.filterwarnings("ignore:Field name")
-def test_a_field_that_hides_what_every_aggregate_has_is_refused(name: str) -> None:
+def test_af122_a_field_that_hides_what_every_aggregate_has(name: str) -> None:
     def declare() -> None:
         type(Aggregate)("Bad", (Aggregate,), {"__module__": __name__, "__annotations__": {name: float}, name: 1.0})
 
@@ -179,7 +187,7 @@ def test_a_field_that_hides_what_every_aggregate_has_is_refused(name: str) -> No
     )
 
 
-def test_a_frozen_one_is_refused() -> None:
+def test_af122_a_frozen_one() -> None:
     def declare() -> None:
         class Bad(Aggregate, frozen=True):
             def apply(self, event: Event) -> None: ...
@@ -187,7 +195,7 @@ def test_a_frozen_one_is_refused() -> None:
     assert refused(declare, "AF122") == "It is frozen, and apply changes its fields. Leave frozen=True out."
 
 
-def test_an_apply_that_would_only_be_waited_for_is_refused() -> None:
+def test_af122_an_apply_that_would_only_be_waited_for() -> None:
     def later() -> None:
         class Bad(Aggregate):
             async def apply(self, event: Event) -> None: ...  # type: ignore[override]
@@ -203,7 +211,7 @@ def test_an_apply_that_would_only_be_waited_for_is_refused() -> None:
         )
 
 
-def test_an_apply_that_takes_something_else_is_refused() -> None:
+def test_af122_an_apply_that_takes_something_else() -> None:
     def declare() -> None:
         class Bad(Aggregate):
             def apply(self) -> None: ...  # type: ignore[override]
@@ -227,7 +235,7 @@ def test_a_refusal_says_where_the_class_stands() -> None:
 # --- what a repository needs of it -----------------------------------------------------------------------------------
 
 
-def test_a_base_without_an_apply_has_no_repository() -> None:
+def test_af122_a_base_without_an_apply_has_no_repository() -> None:
     class Base(Aggregate, name="test_aggregate.base"):
         pass
 
@@ -242,7 +250,7 @@ def test_a_base_without_an_apply_has_no_repository() -> None:
         Base(id="A").apply(Opened(owner="ada"))
 
 
-def test_two_classes_of_one_name_have_no_repository() -> None:
+def test_af122_two_classes_of_one_name_have_no_repository() -> None:
     class One(Aggregate, name="test_aggregate.same"):
         def apply(self, event: Event) -> None: ...
 
@@ -254,7 +262,7 @@ def test_two_classes_of_one_name_have_no_repository() -> None:
     assert 'class Two(..., name="...")' in text
 
 
-def test_a_parametrised_one_needs_a_class_of_its_own() -> None:
+def test_af122_a_parametrised_one_without_a_class_of_its_own() -> None:
     class Cart(Aggregate, Generic[T], name="test_aggregate.cart"):
         items: list[T] = []
 

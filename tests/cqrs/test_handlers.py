@@ -35,7 +35,7 @@ def bus() -> CommandBus:
 # --- handlers of commands --------------------------------------------------------------------------------------------
 
 
-def test_the_first_parameter_must_say_which_command(bus: CommandBus) -> None:
+def test_af120_a_first_parameter_that_does_not_say_which_command(bus: CommandBus) -> None:
     def bare(command) -> None: ...  # type: ignore[no-untyped-def]
 
     def none() -> None: ...
@@ -58,7 +58,7 @@ def test_the_first_parameter_must_say_which_command(bus: CommandBus) -> None:
     ]
 
 
-def test_everything_that_is_wrong_is_told_at_once_with_its_place(bus: CommandBus) -> None:
+def test_af120_everything_that_is_wrong_is_told_at_once_with_its_place(bus: CommandBus) -> None:
     def withdraw(
         command: Withdraw,
         other: Deposit,
@@ -85,7 +85,7 @@ def test_everything_that_is_wrong_is_told_at_once_with_its_place(bus: CommandBus
     }
 
 
-def test_a_parameter_that_is_filled_by_its_name_may_not_be_positional_only(bus: CommandBus) -> None:
+def test_af120_a_parameter_that_is_filled_by_its_name_and_positional_only(bus: CommandBus) -> None:
     def withdraw(command: Withdraw, bank: Inject[Bank], /) -> None: ...
 
     assert refused(lambda: bus.handler(withdraw)) == [
@@ -93,7 +93,7 @@ def test_a_parameter_that_is_filled_by_its_name_may_not_be_positional_only(bus: 
     ]
 
 
-def test_an_annotation_that_cannot_be_resolved_is_told(bus: CommandBus) -> None:
+def test_af120_an_annotation_that_cannot_be_resolved(bus: CommandBus) -> None:
     def withdraw(command: Withdrawal) -> None: ...  # type: ignore[name-defined]  # noqa: F821
 
     (text,) = refused(lambda: bus.handler(withdraw))
@@ -103,7 +103,7 @@ def test_an_annotation_that_cannot_be_resolved_is_told(bus: CommandBus) -> None:
     )
 
 
-def test_a_command_has_one_handler_and_both_places_are_named(bus: CommandBus) -> None:
+def test_af120_two_handlers_of_a_command_with_both_places(bus: CommandBus) -> None:
     def first(command: Withdraw) -> None: ...
 
     def second(command: Withdraw) -> None: ...
@@ -119,7 +119,7 @@ def test_a_command_has_one_handler_and_both_places_are_named(bus: CommandBus) ->
     assert bus.handlers_count() == 1
 
 
-def test_what_is_registered_must_take_what_it_is_registered_for(bus: CommandBus) -> None:
+def test_af120_a_handler_that_does_not_take_what_it_is_registered_for(bus: CommandBus) -> None:
     def deposit(command: Deposit) -> None: ...
 
     assert refused(lambda: bus.register(Withdraw, deposit)) == [  # type: ignore[arg-type]
@@ -127,7 +127,7 @@ def test_what_is_registered_must_take_what_it_is_registered_for(bus: CommandBus)
     ]
 
 
-def test_neither_a_class_nor_a_value_is_a_handler(bus: CommandBus) -> None:
+def test_af120_a_class_or_a_value_that_is_no_handler(bus: CommandBus) -> None:
     class Cashier:
         def handle(self, command: Withdraw) -> None: ...
 
@@ -139,7 +139,7 @@ def test_neither_a_class_nor_a_value_is_a_handler(bus: CommandBus) -> None:
     ]
 
 
-async def test_a_function_may_be_given_some_of_its_parameters_before() -> None:
+async def test_af120_accepts_a_function_that_was_given_some_of_its_parameters_before() -> None:
     async with EventStore() as store:
         bus = CommandBus(store)
 
@@ -153,7 +153,7 @@ async def test_a_function_may_be_given_some_of_its_parameters_before() -> None:
         ]
 
 
-async def test_a_registered_function_needs_no_annotation_of_its_command() -> None:
+async def test_af120_accepts_a_registered_function_without_an_annotation_of_its_command() -> None:
     async with EventStore() as store:
         bus = CommandBus(store)
 
@@ -165,7 +165,7 @@ async def test_a_registered_function_needs_no_annotation_of_its_command() -> Non
         assert len(await bus.dispatch(Withdraw(account="A", amount=Decimal(2)))) == 1
 
 
-def test_the_decorator_gives_back_the_very_function(bus: CommandBus) -> None:
+def test_af120_accepts_a_function_and_gives_it_back(bus: CommandBus) -> None:
     def withdraw(command: Withdraw) -> None: ...
 
     assert bus.handler(withdraw) is withdraw
@@ -176,7 +176,7 @@ def test_the_decorator_gives_back_the_very_function(bus: CommandBus) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "$x", "a/b", "a\n", "x" * 101, 7])
-def test_a_command_needs_a_name(name: Any) -> None:
+def test_af120_a_name_of_a_command_that_cannot_be_one(name: Any) -> None:
     def declare() -> None:
         class Bad(Command, name=name): ...
 
@@ -185,14 +185,14 @@ def test_a_command_needs_a_name(name: Any) -> None:
     ]
 
 
-def test_a_class_keyword_that_is_unknown_is_told() -> None:
+def test_af120_a_class_keyword_that_is_unknown() -> None:
     def declare() -> None:
         class Bad(Query[int], version=2): ...
 
     assert refused(declare) == ["It has no class keyword 'version'. It has: name."]
 
 
-def test_two_commands_of_one_name_cannot_both_be_handled(bus: CommandBus) -> None:
+def test_af120_two_commands_of_one_name_when_one_gets_a_handler(bus: CommandBus) -> None:
     class First(Command, name="handlers.twice"): ...
 
     class Second(Command, name="handlers.twice"): ...
@@ -204,7 +204,7 @@ def test_two_commands_of_one_name_cannot_both_be_handled(bus: CommandBus) -> Non
     assert Second.message_name == First.message_name
 
 
-def test_a_commands_name_is_its_classs_unless_it_says_another() -> None:
+def test_af120_accepts_a_command_without_a_name_which_has_its_classs() -> None:
     class Nameless(Command): ...
 
     class Child(Nameless): ...
@@ -214,7 +214,7 @@ def test_a_commands_name_is_its_classs_unless_it_says_another() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Field name")
-def test_a_field_may_not_hide_the_name() -> None:
+def test_af120_a_field_that_hides_the_name() -> None:
     def declare() -> None:
         class Bad(Command):
             message_name: str  # type: ignore[misc]
@@ -225,7 +225,7 @@ def test_a_field_may_not_hide_the_name() -> None:
 # --- handlers of queries ---------------------------------------------------------------------------------------------
 
 
-def test_a_query_handler_must_return_what_its_query_says() -> None:
+def test_af120_a_query_handler_that_does_not_return_what_its_query_says() -> None:
     queries = QueryBus()
 
     def text(query: BalanceOf) -> str: ...  # type: ignore[empty-body]
@@ -280,7 +280,7 @@ def test_a_narrower_result_is_fine_and_a_wider_one_is_not(query: type[Query[Any]
         assert "whose result is" in refused(lambda: QueryBus().handler(handle))[0]
 
 
-def test_a_query_handler_has_no_command_context() -> None:
+def test_af120_a_query_handler_that_wants_a_command_context() -> None:
     def handle(query: BalanceOf, context: CommandContext) -> Decimal: ...  # type: ignore[empty-body]
 
     assert refused(lambda: QueryBus().handler(handle)) == [

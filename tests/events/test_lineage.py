@@ -48,21 +48,21 @@ PLACE = f"same ({__file__}:{same.__code__.co_firstlineno})"
 # --- what is refused, and in which words -----------------------------------------------------------------------------
 
 
-def test_a_version_that_nothing_leads_on_from_is_refused() -> None:
+def test_af121_a_version_that_nothing_leads_on_from() -> None:
     assert refusal(paid(1)) == [
         f"{PLACE} leads to version 2 of 'lineage.paid', and nothing leads on from there to the newest, version 3. Write one "
         'with @upcasts("lineage.paid", from_version=2).'
     ]
 
 
-def test_an_upcaster_beyond_the_newest_class_is_refused() -> None:
+def test_af121_an_upcaster_beyond_the_newest_class() -> None:
     assert refusal(paid(1), paid(2), paid(3)) == [
         f"{PLACE} leads to version 4 of 'lineage.paid', and the newest class is of version 3. Give the class version=4, or "
         "remove the upcaster."
     ]
 
 
-def test_a_name_that_no_class_has_is_refused_with_the_nearest() -> None:
+def test_af121_a_name_that_no_class_has_with_the_nearest() -> None:
     wrong = upcasts("lineage.payed", from_version=2)(same)
 
     assert refusal(wrong) == [
@@ -71,20 +71,20 @@ def test_a_name_that_no_class_has_is_refused_with_the_nearest() -> None:
     ]
 
 
-def test_two_upcasters_for_one_version_are_refused() -> None:
+def test_af121_two_upcasters_for_one_version() -> None:
     assert refusal(paid(1), paid(2), paid(2)) == [
         f"Version 2 of 'lineage.paid' has 2 upcasters: {PLACE} and {PLACE}. Nobody could say which is meant: keep one."
     ]
 
 
 @pytest.mark.parametrize("to", [1, 2])
-def test_an_upcaster_that_does_not_lead_upwards_is_refused(to: int) -> None:
+def test_af121_an_upcaster_that_does_not_lead_upwards(to: int) -> None:
     assert refusal(paid(2, to)) == [
         f"{PLACE} leads from version 2 of 'lineage.paid' to version {to}. An upcaster leads to a higher version."
     ]
 
 
-def test_a_circle_is_refused() -> None:
+def test_af121_a_circle() -> None:
     circle = step(("lineage.a", 1), ("lineage.b", 1)), step(("lineage.b", 1), ("lineage.a", 1))
 
     assert refusal(*circle) == [
@@ -93,7 +93,7 @@ def test_a_circle_is_refused() -> None:
     ]
 
 
-def test_an_older_class_that_the_others_pass_by_is_refused() -> None:
+def test_af121_an_older_class_that_the_others_pass_by() -> None:
     class First(Event, name="lineage.three", version=1):
         pass
 
@@ -110,7 +110,7 @@ def test_an_older_class_that_the_others_pass_by_is_refused() -> None:
     )
 
 
-def test_all_that_is_wrong_is_said_at_once() -> None:
+def test_af121_all_that_is_wrong_is_said_at_once() -> None:
     assert len(refusal(paid(1), step(("lineage.x", 1), ("lineage.y", 1)))) == 2
 
 
@@ -124,13 +124,13 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
         (step(("lineage.paid", 1), ("lineage.paid", True)), "is True. Expected a whole number from 1."),
     ],
 )
-def test_what_is_no_upcaster_is_refused(wrong: Any, said: str) -> None:
+def test_af121_what_is_no_upcaster(wrong: Any, said: str) -> None:
     (text,) = refusal(wrong)
 
     assert said in text
 
 
-def test_a_function_that_cannot_be_an_upcaster_is_refused_where_it_is_decorated() -> None:
+def test_af121_a_function_that_cannot_be_an_upcaster_where_it_is_decorated() -> None:
     with pytest.raises(DefinitionError, match=r"from_version is '1'\. Expected a whole number from 1\."):
         upcasts("lineage.paid", from_version="1")(same)  # type: ignore[arg-type]
 
@@ -141,7 +141,7 @@ def test_a_function_that_cannot_be_an_upcaster_is_refused_where_it_is_decorated(
         upcasts("lineage.paid", from_version=1)(slow)  # type: ignore[arg-type]
 
 
-def test_an_auto_upcaster_that_cannot_fill_a_field_is_refused_where_it_is_made() -> None:
+def test_af121_an_auto_upcaster_that_cannot_fill_a_field_where_it_is_made() -> None:
     class Old(BaseModel):
         a: int
 
@@ -166,10 +166,25 @@ def test_an_auto_upcaster_that_cannot_fill_a_field_is_refused_where_it_is_made()
     assert all(__file__ in problem.where for problem in refused.value.problems)
 
 
+@pytest.mark.parametrize(
+    "upcasters",
+    [
+        (paid(1), paid(2)),
+        (paid(2),),
+        (paid(1, to=3),),
+        (step(("lineage.charged", 1), ("lineage.paid", 2)), paid(2)),
+        (),
+    ],
+    ids=["step by step", "from later on", "at once", "from another name", "none"],
+)
+def test_af121_accepts_upcasters_that_lead_to_the_newest(upcasters: tuple[Any, ...]) -> None:
+    assert VersionRegistry(upcasters).upcaster_count() == len(upcasters)
+
+
 # --- built bit by bit ------------------------------------------------------------------------------------------------
 
 
-def test_a_registry_that_is_filled_bit_by_bit_is_checked_when_a_store_gets_it() -> None:
+def test_af121_a_registry_that_is_filled_bit_by_bit_when_a_store_gets_it() -> None:
     versions = VersionRegistry()
     versions.register_upcaster(paid(1))
 
@@ -181,7 +196,7 @@ def test_a_registry_that_is_filled_bit_by_bit_is_checked_when_a_store_gets_it() 
     assert versions.upcaster_count() == 2
 
 
-def test_what_no_other_could_mend_is_refused_at_once_and_not_added() -> None:
+def test_af121_what_no_other_could_mend_at_once_and_is_not_added() -> None:
     versions = VersionRegistry([paid(1), paid(2)])
 
     with pytest.raises(DefinitionError, match="has 2 upcasters"):
@@ -190,7 +205,7 @@ def test_what_no_other_could_mend_is_refused_at_once_and_not_added() -> None:
     assert (versions.upcaster_count(), versions.migration_count()) == (2, 2)
 
 
-def test_a_path_brings_its_upcasters() -> None:
+def test_af121_accepts_a_path_that_brings_its_upcasters() -> None:
     first, second = paid(1), paid(2)
     versions = VersionRegistry()
 
@@ -201,7 +216,7 @@ def test_a_path_brings_its_upcasters() -> None:
     assert versions.upcaster_count() == 2
 
 
-def test_a_declared_path_must_be_there() -> None:
+def test_af121_a_declared_path_that_is_not_there() -> None:
     versions = VersionRegistry([paid(2)])
 
     versions.register_migration(MigrationPath("lineage.paid", 2, 3))
@@ -214,7 +229,7 @@ def test_a_declared_path_must_be_there() -> None:
     )
 
 
-def test_upcasters_that_do_not_lead_along_their_path_are_not_added() -> None:
+def test_af121_upcasters_that_do_not_lead_along_their_path() -> None:
     versions = VersionRegistry()
 
     with pytest.raises(DefinitionError, match=r"They lead: lineage\.paid 1 -> lineage\.paid 2\. Register them first"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from allframe import DefinitionError
 
-__all__ = ["problems", "refused", "rules_of"]
+__all__ = ["line_of", "problems", "refused", "rules_of"]
 
 
 def problems(declare: Callable[[], Any]) -> list[tuple[str, str]]:
@@ -33,3 +34,8 @@ def rules_of(declare: Callable[[], Any]) -> list[str]:
     except DefinitionError as error:
         return [problem.rule for problem in error.problems]
     return []
+
+
+def line_of(function: Callable[..., Any]) -> int:
+    """Where ``function`` is written, its decorators included."""
+    return int(inspect.unwrap(function).__code__.co_firstlineno)

@@ -1,0 +1,232 @@
+"""AF113: something that cannot be a step is marked as one."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import pytest
+
+from allframe import DefinitionError, Saga, StepContext, Unknown, compensates, step
+from tests.naming import steady
+from tests.saga.refusal import refused
+
+
+async def _plain(self: Any) -> int:
+    return 1
+
+
+async def _stars(self: Any, *args: Any) -> int:
+    return 1
+
+
+async def _double_stars(self: Any, **kwargs: Any) -> int:
+    return 1
+
+
+async def _positional(self: Any, thing: int = 1, /) -> int:
+    return 1
+
+
+async def _async_generator(self: Any) -> Any:
+    yield 1
+
+
+def _generator(self: Any) -> Any:
+    yield 1
+
+
+class Callee:
+    async def __call__(self) -> int:
+        return 1
+
+    async def method(self) -> int:
+        return 1
+
+
+@pytest.mark.parametrize(
+    ("thing", "words"),
+    [
+        (_stars, "takes *args, which nothing can fill. Name what it needs."),
+        (_double_stars, "takes **kwargs, which nothing can fill. Name what it needs."),
+        (_positional, "takes 'thing' by position only, and parameters are filled by name. Remove the `/`."),
+        (_async_generator, "is a generator. A step gives one value: return it instead of yielding."),
+        (_generator, "is a generator. A step gives one value: return it instead of yielding."),
+        (
+            staticmethod(_plain),
+            "is a staticmethod. Make it an ordinary method, or mark a plain function and assign it here.",
+        ),
+        (
+            classmethod(_plain),
+            "is a classmethod. Make it an ordinary method, or mark a plain function and assign it here.",
+        ),
+        (functools.partial(_plain), "is a partial. Write a method that calls it."),
+        (Callee().method, "is a bound method. Write a method that calls it."),
+        (property(_plain), "is property. Expected a method or a function."),
+        (Callee(), "is Callee. Expected a method or a function."),
+        (Callee, "is a class. Expected a method or a function."),
+        (len, "is builtin_function_or_method"),
+        (5, "is int 5. Expected a method or a function."),
+    ],
+    ids=lambda part: getattr(part, "__name__", None) or steady(part),
+)
+def test_af113_what_cannot_be_a_step(thing: Any, words: str) -> None:
+    def declare() -> None:
+        class Bad(Saga):
+            only = step(readonly=True)(thing)
+
+    with pytest.raises(DefinitionError) as refusal:
+        declare()
+    problems = [problem for problem in refusal.value.problems if problem.rule == "AF113"]
+    assert [problem.rule for problem in refusal.value.problems] == ["AF113"] * len(problems)
+    assert problems[0].text.startswith(f"'only' {words}")
+    path, _, line = problems[0].where.partition(":")
+    assert path == __file__
+    assert line.split(" ")[0].isdigit()
+
+
+@pytest.mark.parametrize("wrapper", [staticmethod, classmethod])
+def test_af113_a_wrapper_around_a_marked_function(wrapper: Any) -> None:
+    def declare() -> None:
+        class Bad(Saga):
+            only = wrapper(step(readonly=True)(_plain))
+
+    assert f"'only' is a {wrapper.__name__}." in refused(declare, "AF113")
+
+
+@pytest.mark.parametrize("wrapper", [property, functools.cached_property])
+def test_af113_a_property_around_a_marked_function_is_never_lost(wrapper: Any) -> None:
+    def declare() -> None:
+        class Bad(Saga):
+            only = wrapper(step(readonly=True)(_plain))
+
+            @step(readonly=True)
+            async def other(self) -> int:
+                return 1
+
+    assert "'only' is" in refused(declare, "AF113")
+
+
+def test_af113_holds_for_compensations() -> None:
+    def declare() -> None:
+        class Bad(Saga):
+            @step
+            async def debit(self) -> int:
+                return 1
+
+            @compensates("debit")
+            def refund(self, *rest: int) -> None: ...
+
+    assert refused(declare, "AF113") == "'refund' takes *rest, which nothing can fill. Name what it needs."
+
+
+@pytest.mark.parametrize("given", ["list", "nothing"])
+def test_af113_compensates_with_something_that_is_no_name(given: str) -> None:
+    def declare() -> None:
+        class Bad(Saga):
+            @step
+            async def reserve(self) -> int:
+                return 1
+
+            @compensates({"list": ["reserve"], "nothing": ""}[given])  # type: ignore[arg-type]
+            async def release(self, reserve: int | Unknown) -> None: ...
+
+            @step(readonly=True)
+            async def look(self) -> int:
+                return 1
+
+    assert refused(declare, "AF113") == (
+        "'release' is marked with @compensates without the name of a step. Write the one that it undoes: "
+        '@compensates("debit").'
+    )
+
+
+def test_af113_a_name_of_a_step_by_position() -> None:
+    def declare() -> None:
+        class Bad(Saga):
+            @step("debit-money")  # type: ignore[call-overload, untyped-decorator]
+            async def debit(self) -> int:
+                return 1
+
+    assert refused(declare, "AF113") == (
+        "'debit' is marked with @step('debit-money'). Options are given by name: @step(name='debit-money')."
+    )
+
+
+@pytest.mark.parametrize("outer", ["step", "compensation"])
+def test_af113_a_function_that_is_marked_as_both(outer: str) -> None:
+    """Whichever mark was kept, the other would be lost without a word."""
+
+    def declare() -> None:
+        class Bad(Saga):
+            @step(readonly=outer == "step")
+            async def debit(self) -> int:
+                return 1
+
+            async def both(self) -> None: ...
+
+            twice = (
+                step(compensates("debit")(both)) if outer == "step" else compensates("debit")(step(readonly=True)(both))
+            )
+
+    assert "'twice' is marked as a step and as a compensation" in refused(declare, "AF113")
+
+
+def _traced(function: Any) -> Any:
+    @functools.wraps(function)
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return await function(*args, **kwargs)
+
+    return wrapper
+
+
+async def _takes_by_name_only(self: Any, *, ctx: StepContext) -> None: ...
+
+
+async def _of_no_class() -> None: ...
+
+
+@pytest.mark.parametrize(
+    "function",
+    [_traced(_plain), _takes_by_name_only, _of_no_class, lambda self: 1, lambda: 1],
+    ids=["decorated", "keyword-only", "plain function", "lambda", "lambda without self"],
+)
+def test_af113_accepts_whatever_is_a_function(function: Any) -> None:
+    class Good(Saga):
+        only = step(readonly=True)(function)
+
+    assert [each.attribute for each in Good.graph.steps] == ["only"]
+
+
+async def _self_by_keyword(*, self: Any) -> None: ...
+
+
+async def _self_of_all(*self: Any) -> None: ...
+
+
+@pytest.mark.parametrize("function", [_self_by_keyword, _self_of_all])
+def test_af113_a_self_that_is_not_given(function: Any) -> None:
+    def declare() -> None:
+        class Bad(Saga):
+            only = step(function)
+
+    assert refused(declare, "AF113") == (
+        "'only' takes `self` after a star, where a method is not given it. Write it first: (self, ...)."
+    )
+
+
+def test_af113_a_decorator_that_hides_the_parameters() -> None:
+    def traced(function: Any) -> Any:
+        async def wrapper(*args: Any) -> Any:
+            return await function(*args)
+
+        return wrapper
+
+    def declare() -> None:
+        class Bad(Saga):
+            only = step(traced(_plain))
+
+    assert refused(declare, "AF113") == (
+        "'only' takes *args, which nothing can fill. Name what it needs. If a decorator made it, put functools.wraps on its "
+        "wrapper."
+    )

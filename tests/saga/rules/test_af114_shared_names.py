@@ -1,0 +1,94 @@
+"""AF114: a field and a step share a name, or a readonly step is compensated."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import PrivateAttr
+
+from allframe import DefinitionError, Saga, compensates, step
+from tests.saga.refusal import refused
+
+
+@pytest.mark.parametrize("order", ["field first", "step first"])
+def test_af114_a_field_and_a_step_share_a_name(order: str) -> None:
+    def declare() -> None:
+        class Bad(Saga):
+            if order == "field first":
+                only: int
+
+            @step(readonly=True)  # type: ignore[no-redef]
+            async def only(self) -> int:
+                return 1
+
+            if order == "step first":
+                only: int  # type: ignore[no-redef]
+
+    assert refused(declare, "AF114") == "'only' is a field and a step, and Python keeps only one of them. Rename one."
+
+
+def test_af114_a_field_with_a_default_and_a_compensation_share_a_name() -> None:
+    def declare() -> None:
+        class Bad(Saga):
+            undo: int = 0
+
+            @step
+            async def only(self) -> int:
+                return 1
+
+            @compensates("only")  # type: ignore[no-redef]
+            async def undo(self) -> None: ...  # noqa: F811
+
+    with pytest.raises(DefinitionError) as refusal:
+        declare()
+    assert "'undo' is a field and a compensation, and Python keeps only one of them. Rename one." in str(refusal.value)
+
+
+def test_af114_a_readonly_step_with_a_compensation() -> None:
+    def declare() -> None:
+        class Bad(Saga):
+            @step(readonly=True)
+            async def look(self) -> int:
+                return 1
+
+            @compensates("look")
+            async def undo(self) -> None: ...
+
+    assert refused(declare, "AF114") == (
+        "'undo' compensates 'look', which is readonly and has nothing to undo. Remove the compensation, or readonly=True "
+        "if the step has an effect."
+    )
+
+
+def test_af114_accepts_a_field_with_the_stored_name_of_a_step() -> None:
+    class Good(Saga):
+        money: int
+
+        @step(name="money")
+        async def debit(self) -> None: ...
+
+    assert Good(money=3).money == 3
+
+
+def test_af114_accepts_a_readonly_step_beside_one_that_is_compensated() -> None:
+    class Good(Saga):
+        @step(readonly=True)
+        async def quote(self) -> int:
+            return 1
+
+        @step
+        async def debit(self) -> None: ...
+
+        @compensates("debit")
+        async def forget(self, quote: int) -> None: ...
+
+    assert [node.compensated for node in Good.graph.plan.nodes] == [False, True]
+
+
+def test_af114_accepts_a_private_attribute_that_is_called_like_a_step_with_an_underscore() -> None:
+    class Good(Saga):
+        _debit: int = PrivateAttr(default=3)
+
+        @step
+        async def debit(self) -> None: ...
+
+    assert Good()._debit == 3
