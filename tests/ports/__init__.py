@@ -1,7 +1,8 @@
-"""Twenty sagas of public samples, written as they are published there: one file for each origin.
+"""Twenty sagas of public samples, one file for each origin: what `docs/samples.md` is about.
 
 `EXAMPLES` has an instance of each, as `tests.forty.EXAMPLES` has of the forty. What a sample does beyond the process goes to a
-`Far` here, which undoes by the key of the call where the sample undoes by an id that it chose itself.
+`Far` here, which undoes by the key of the call. Those that were refused as they are published stand here as they were mended, and
+in `tests.ports.published` as they were.
 """
 
 from __future__ import annotations

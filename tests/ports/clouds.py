@@ -51,8 +51,7 @@ class BookTravel(Saga, name="ports.aws.book_travel"):
 
     @compensates("reserve_flight", timeout=None, retry=CANCEL)
     async def cancel_flight(self, reserve_flight: Reserved | Unknown, far: Inject[Far], ctx: StepContext) -> None:
-        if isinstance(reserve_flight, Reserved):
-            await far.undo("reserve flight", ctx)
+        await far.undo("reserve flight", ctx)
 
     @step(timeout=None, retry=LAMBDA)
     async def reserve_rental(self, far: Inject[Far], ctx: StepContext) -> Reserved:
@@ -60,8 +59,7 @@ class BookTravel(Saga, name="ports.aws.book_travel"):
 
     @compensates("reserve_rental", timeout=None, retry=CANCEL)
     async def cancel_rental(self, reserve_rental: Reserved | Unknown, far: Inject[Far], ctx: StepContext) -> None:
-        if isinstance(reserve_rental, Reserved):
-            await far.undo("reserve rental", ctx)
+        await far.undo("reserve rental", ctx)
 
     @step(timeout=None, retry=LAMBDA)
     async def process_payment(
@@ -71,18 +69,25 @@ class BookTravel(Saga, name="ports.aws.book_travel"):
 
     @compensates("process_payment", timeout=None, retry=CANCEL)
     async def refund_payment(self, process_payment: Paid | Unknown, far: Inject[Far], ctx: StepContext) -> None:
-        if isinstance(process_payment, Paid):
-            await far.undo("pay", ctx)
+        await far.undo("pay", ctx)
 
     @step(timeout=None, retry=LAMBDA)
     async def confirm_flight(self, reserve_flight: Reserved, far: Inject[Far], ctx: StepContext) -> Reserved:
         await far.do("confirm flight", ctx)
         return reserve_flight
 
+    @compensates("confirm_flight", timeout=None, retry=CANCEL)
+    async def unconfirm_flight(self, far: Inject[Far], ctx: StepContext) -> None:
+        await far.undo("confirm flight", ctx)
+
     @step(timeout=None, retry=LAMBDA)
     async def confirm_rental(self, reserve_rental: Reserved, far: Inject[Far], ctx: StepContext) -> Reserved:
         await far.do("confirm rental", ctx)
         return reserve_rental
+
+    @compensates("confirm_rental", timeout=None, retry=CANCEL)
+    async def unconfirm_rental(self, far: Inject[Far], ctx: StepContext) -> None:
+        await far.undo("confirm rental", ctx)
 
     @step(timeout=None)
     async def send_sms(self, far: Inject[Far], ctx: StepContext) -> None:
@@ -132,6 +137,10 @@ class ProcessOrder(Saga, name="ports.azure.process_order"):
     async def notify_begin(self, far: Inject[Far], ctx: StepContext) -> None:
         await far.do("notify: processing", ctx)
 
+    @compensates("notify_begin")
+    async def notify_failed(self, far: Inject[Far], ctx: StepContext) -> None:
+        await far.undo("notify: processing", ctx)
+
     @step
     async def reserve_inventory(self, far: Inject[Far], ctx: StepContext) -> Inventory:
         await far.do("reserve inventory", ctx)
@@ -149,6 +158,10 @@ class ProcessOrder(Saga, name="ports.azure.process_order"):
         if not approval.is_approved:
             raise Refused("not approved")
         return approval
+
+    @compensates("request_approval")
+    async def withdraw_approval(self, far: Inject[Far], ctx: StepContext) -> None:
+        await far.undo("request approval", ctx)
 
     @step
     async def process_payment(self, request_approval: Approval, far: Inject[Far], ctx: StepContext) -> Payment:
@@ -172,6 +185,10 @@ class ProcessOrder(Saga, name="ports.azure.process_order"):
     async def deliver(self, far: Inject[Far], ctx: StepContext) -> Delivery:
         tracking = await far.do("schedule delivery", ctx)
         return Delivery(order_id=self.order_id, address=f"of {self.customer_id}", tracking_number=tracking)
+
+    @compensates("deliver")
+    async def call_delivery_off(self, far: Inject[Far], ctx: StepContext) -> None:
+        await far.undo("schedule delivery", ctx)
 
     @step
     async def notify_end(self, far: Inject[Far], ctx: StepContext) -> None:

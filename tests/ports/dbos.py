@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from allframe import Inject, Saga, StepContext, compensates, step
+from allframe import Inject, Retry, Saga, StepContext, Unknown, compensates, step
 from tests.forty import Far
 
 __all__ = ["Checkout"]
+
+#: A paid order is marked and dispatched, however long it takes.
+UNTIL_IT_SUCCEEDS = Retry(attempts=1_000_000, wait=1.0, max_wait=60.0)
 
 
 class Checkout(Saga, name="ports.dbos.checkout"):
@@ -21,9 +24,9 @@ class Checkout(Saga, name="ports.dbos.checkout"):
         return far.do_now("create order", ctx)
 
     @compensates("create_order")
-    def cancel_order(self, create_order: str, far: Inject[Far], ctx: StepContext) -> None:
-        """Marks the order of that number as cancelled."""
-        far.undo_now(f"create order {create_order}", ctx)
+    def cancel_order(self, create_order: str | Unknown, far: Inject[Far], ctx: StepContext) -> None:
+        """Marks the order of that key as cancelled."""
+        far.undo_now("create order", ctx)
 
     @step
     def reserve_inventory(self, far: Inject[Far], ctx: StepContext) -> None:
@@ -37,10 +40,10 @@ class Checkout(Saga, name="ports.dbos.checkout"):
     async def payment(self, far: Inject[Far], ctx: StepContext) -> str:
         return await far.do("take payment", ctx)
 
-    @step
+    @step(retry=UNTIL_IT_SUCCEEDS)
     def mark_paid(self, create_order: str, far: Inject[Far], ctx: StepContext) -> None:
         far.do_now("mark paid", ctx)
 
-    @step
+    @step(retry=UNTIL_IT_SUCCEEDS)
     async def start_dispatch(self, create_order: str, far: Inject[Far], ctx: StepContext) -> None:
         await far.do("dispatch", ctx)

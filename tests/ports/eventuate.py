@@ -10,10 +10,14 @@ from decimal import Decimal
 
 from pydantic import BaseModel
 
-from allframe import Inject, Saga, StepContext, compensates, step
+from allframe import Inject, Retry, Saga, StepContext, Unknown, compensates, step
 from tests.forty import Far
 
 __all__ = ["CancelOrder", "CreateOrder", "CreateOrderWithCredit", "ReviseOrder"]
+
+
+#: A participant is sent the same command again until it replies that it is done.
+UNTIL_IT_SUCCEEDS = Retry(attempts=1_000_000, wait=1.0, max_wait=60.0)
 
 
 class OrderOfCustomer(BaseModel):
@@ -35,14 +39,14 @@ class CreateOrderWithCredit(Saga, name="ports.eventuate.create_order_with_credit
         return await far.do("create order", ctx)
 
     @compensates("create", timeout=None)
-    async def reject(self, create: str, far: Inject[Far], ctx: StepContext) -> None:
-        await far.undo(f"create order {create}", ctx)
+    async def reject(self, create: str | Unknown, far: Inject[Far], ctx: StepContext) -> None:
+        await far.undo("create order", ctx)
 
-    @step(timeout=None)
+    @step(timeout=None, pivot=True, retry=UNTIL_IT_SUCCEEDS)
     async def reserve_credit(self, create: str, far: Inject[Far], ctx: StepContext) -> None:
         await far.do("reserve credit", ctx)
 
-    @step(timeout=None)
+    @step(timeout=None, retry=UNTIL_IT_SUCCEEDS)
     async def approve(self, create: str, far: Inject[Far], ctx: StepContext) -> None:
         await far.do("approve order", ctx)
 
@@ -93,15 +97,15 @@ class CreateOrder(Saga, name="ports.eventuate.create_order"):
         """By the order's id."""
         await far.undo("create ticket", ctx)
 
-    @step(timeout=None)
+    @step(timeout=None, pivot=True, retry=UNTIL_IT_SUCCEEDS)
     async def authorize(self, far: Inject[Far], ctx: StepContext) -> None:
         await far.do("authorize card", ctx)
 
-    @step(timeout=None)
+    @step(timeout=None, retry=UNTIL_IT_SUCCEEDS)
     async def confirm_create_ticket(self, create_ticket: CreateTicketReply, far: Inject[Far], ctx: StepContext) -> None:
         await far.do("confirm ticket", ctx)
 
-    @step(timeout=None)
+    @step(timeout=None, retry=UNTIL_IT_SUCCEEDS)
     async def approve_order(self, far: Inject[Far], ctx: StepContext) -> None:
         await far.do("approve order", ctx)
 
@@ -133,15 +137,15 @@ class CancelOrder(Saga, name="ports.eventuate.cancel_order"):
     async def undo_begin_cancel_ticket(self, far: Inject[Far], ctx: StepContext) -> None:
         await far.undo("begin cancel ticket", ctx)
 
-    @step(timeout=None)
+    @step(timeout=None, pivot=True, retry=UNTIL_IT_SUCCEEDS)
     async def reverse_authorization(self, far: Inject[Far], ctx: StepContext) -> None:
         await far.do("reverse authorization", ctx)
 
-    @step(timeout=None)
+    @step(timeout=None, retry=UNTIL_IT_SUCCEEDS)
     async def confirm_ticket_cancel(self, far: Inject[Far], ctx: StepContext) -> None:
         await far.do("confirm ticket cancel", ctx)
 
-    @step(timeout=None)
+    @step(timeout=None, retry=UNTIL_IT_SUCCEEDS)
     async def confirm_order_cancel(self, far: Inject[Far], ctx: StepContext) -> None:
         await far.do("confirm order cancel", ctx)
 
@@ -178,16 +182,16 @@ class ReviseOrder(Saga, name="ports.eventuate.revise_order"):
     async def undo_begin_revise_ticket(self, far: Inject[Far], ctx: StepContext) -> None:
         await far.undo("begin revise ticket", ctx)
 
-    @step(timeout=None)
+    @step(timeout=None, pivot=True, retry=UNTIL_IT_SUCCEEDS)
     async def revise_authorization(
         self, begin_revise_order: BeginReviseOrderReply, far: Inject[Far], ctx: StepContext
     ) -> None:
         await far.do(f"authorize {begin_revise_order.revised_order_total}", ctx)
 
-    @step(timeout=None)
+    @step(timeout=None, retry=UNTIL_IT_SUCCEEDS)
     async def confirm_ticket_revision(self, far: Inject[Far], ctx: StepContext) -> None:
         await far.do("confirm ticket revision", ctx)
 
-    @step(timeout=None)
+    @step(timeout=None, retry=UNTIL_IT_SUCCEEDS)
     async def confirm_order_revision(self, far: Inject[Far], ctx: StepContext) -> None:
         await far.do("confirm order revision", ctx)

@@ -106,13 +106,15 @@ class Subscribe(
         await far.undo(f"create {self.subscription}", ctx)
 
 
-def subscribe(id: str, user_id: str, credit_card: str, payment_id: str, subscriptions: list[str]) -> SagaDefinition:
+def subscribe(
+    saga_id: str, user_id: str, credit_card: str, payment_id: str, subscriptions: list[str]
+) -> SagaDefinition:
     """A payment, and a step for each thing that is subscribed to.
 
     restatedev/examples, python/tutorials/tour-of-orchestration-python/app/sagas/service.py: `SubscriptionSaga`. There the
     reference of the payment goes to each subscription; here the id under which it was made does.
     """
-    saga = SagaDefinition(id, name="ports.restate.subscriptions").add_step(
+    saga = SagaDefinition(saga_id, name="ports.restate.subscriptions").add_step(
         Pay(credit_card=credit_card, payment_id=payment_id), name="pay"
     )
     for subscription in subscriptions:

@@ -52,6 +52,10 @@ class CreateAndSubscribeUser(Saga, name="ports.sage.create_and_subscribe_user"):
     async def create_user(self, far: Inject[Far], ctx: StepContext) -> User:
         return User(number=await far.do("create user", ctx), email=self.user.email)
 
+    @compensates("create_user")
+    async def delete_user(self, far: Inject[Far], ctx: StepContext) -> None:
+        await far.undo("create user", ctx)
+
     @step(readonly=True)
     async def fetch_subscription_plans(self) -> list[Plan]:
         try:
@@ -117,6 +121,10 @@ class CreateAndSubscribeUserByHand(Saga, name="ports.sage.by_hand"):
     async def create_user(self, far: Inject[Far], ctx: StepContext) -> User:
         return User(number=await far.do("create user", ctx), email=self.user.email)
 
+    @compensates("create_user")
+    async def delete_user(self, far: Inject[Far], ctx: StepContext) -> None:
+        await far.undo("create user", ctx)
+
     @step(readonly=True)
     async def fetch_subscription_plans(self) -> list[Plan]:
         return await list_plans()
@@ -128,16 +136,16 @@ class CreateAndSubscribeUserByHand(Saga, name="ports.sage.by_hand"):
         return await far.do("charge card", ctx)
 
     @compensates("charge_card")
-    async def refund(self, charge_card: str, far: Inject[Far], ctx: StepContext) -> None:
-        await far.undo(f"charge card {charge_card}", ctx)
+    async def refund(self, charge_card: str | Unknown, far: Inject[Far], ctx: StepContext) -> None:
+        await far.undo("charge card", ctx)
 
     @step
     async def create_subscription(self, create_user: User, far: Inject[Far], ctx: StepContext) -> str:
         return await far.do("subscribe", ctx)
 
     @compensates("create_subscription")
-    async def delete_subscription(self, create_subscription: str, far: Inject[Far], ctx: StepContext) -> None:
-        await far.undo(f"subscribe {create_subscription}", ctx)
+    async def delete_subscription(self, create_subscription: str | Unknown, far: Inject[Far], ctx: StepContext) -> None:
+        await far.undo("subscribe", ctx)
 
     @step
     async def schedule_delivery(
@@ -146,14 +154,20 @@ class CreateAndSubscribeUserByHand(Saga, name="ports.sage.by_hand"):
         return await far.do("schedule delivery", ctx)
 
     @compensates("schedule_delivery")
-    async def delete_delivery_from_schedule(self, schedule_delivery: str, far: Inject[Far], ctx: StepContext) -> None:
-        await far.undo(f"schedule delivery {schedule_delivery}", ctx)
+    async def delete_delivery_from_schedule(
+        self, schedule_delivery: str | Unknown, far: Inject[Far], ctx: StepContext
+    ) -> None:
+        await far.undo("schedule delivery", ctx)
 
     @step
     async def send_email_receipt(
         self, create_user: User, create_subscription: str, far: Inject[Far], ctx: StepContext
     ) -> None:
         await far.do("send receipt", ctx)
+
+    @compensates("send_email_receipt")
+    async def send_excuse_for_email_receipt(self, create_user: User, far: Inject[Far], ctx: StepContext) -> None:
+        await far.undo("send receipt", ctx)
 
     @step
     async def update_user(

@@ -76,6 +76,10 @@ class MoveMoney(Saga, name="ports.temporal.move_money"):
     async def withdraw(self, far: Inject[Far], ctx: StepContext) -> None:
         await far.do("withdraw", ctx)
 
+    @compensates("withdraw", timeout=5, retry=UNTIL_IT_SUCCEEDS)
+    async def give_back(self, far: Inject[Far], ctx: StepContext) -> None:
+        await far.undo("withdraw", ctx)
+
     @step(timeout=5, retry=UNTIL_IT_SUCCEEDS)
     async def deposit(self, far: Inject[Far], ctx: StepContext) -> None:
         await far.do("deposit", ctx)
@@ -145,6 +149,10 @@ class OpenAccount(Saga, name="ports.temporal.open_account"):
     @step(timeout=2, retry=TWICE)
     async def create_account(self, far: Inject[Far], ctx: StepContext) -> None:
         await far.do("create account", ctx)
+
+    @compensates("create_account", timeout=2, retry=TWICE)
+    async def close_account(self, far: Inject[Far], ctx: StepContext) -> None:
+        await far.undo("create account", ctx)
 
     @step(timeout=2, retry=TWICE)
     async def add_address(self, far: Inject[Far], ctx: StepContext) -> None:
