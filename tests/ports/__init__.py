@@ -1,8 +1,8 @@
 """Twenty sagas of public samples, one file for each origin: what `docs/samples.md` is about.
 
 `EXAMPLES` has an instance of each, as `tests.forty.EXAMPLES` has of the forty. What a sample does beyond the process goes to a
-`Far` here, which undoes by the key of the call. Those that were refused as they are published stand here as they were mended, and
-in `tests.ports.published` as they were.
+`Far` here, which undoes by the key of the call. Those that were refused as they are published stand here as they were mended,
+and in `tests.ports.published` as they were.
 """
 
 from __future__ import annotations
