@@ -44,6 +44,7 @@ class Far:
         #: Every call in order: ``"do charge"``, ``"undo charge"``.
         self.calls: list[str] = []
         self._refused: set[str] = set()
+        self._lost: dict[str, int] = {}
         self._lock = threading.Lock()
 
     def refuse(self, *what: str) -> None:
@@ -53,6 +54,10 @@ class Far:
     def relent(self) -> None:
         self._refused.clear()
 
+    def lose(self, what: str, *, times: int = 1) -> None:
+        """Do this, and let nobody hear of it so many times."""
+        self._lost[what] = times
+
     def do_now(self, what: str, ctx: StepContext) -> str:
         """Do the work of the context's key, once; returns its number."""
         with self._lock:
@@ -60,6 +65,9 @@ class Far:
             if what in self._refused:
                 raise Refused(f"{what} refused")
             self.standing.setdefault(ctx.idempotency_key, what)
+            if self._lost.get(what):
+                self._lost[what] -= 1
+                raise ConnectionResetError(f"{what}: the reply is lost")
             return f"{what}-{list(self.standing).index(ctx.idempotency_key) + 1}"
 
     def undo_now(self, what: str, ctx: StepContext) -> None:
