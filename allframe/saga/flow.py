@@ -15,6 +15,7 @@ So what a type checker accepts is accepted, and what is refused would fail for s
 
 from __future__ import annotations
 
+import types
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, Never, NotRequired, Required, TypeVar, get_args, get_origin
@@ -69,12 +70,18 @@ def can_be(produced: Any, consumed: Any) -> bool:
 
 def misfit(produced: Any, consumed: Any) -> Misfit | None:
     """What keeps `can_be` from being true, for whoever must tell a person."""
-    if produced is consumed or consumed is MISSING:
+    if produced is consumed or consumed is MISSING or _is_spelled_out(produced, consumed):
         return None
     try:
         return _Comparison().of(produced, consumed)
     except Exception:  # noqa: BLE001 - classes of the user's are asked, and answer what they like
         return None
+
+
+def _is_spelled_out(produced: Any, consumed: Any) -> bool:
+    """Whether ``produced`` stands in ``consumed`` as it is: so most are written, and so they cost nothing."""
+    made, taken = (get_args(side) if isinstance(side, types.UnionType) else (side,) for side in (produced, consumed))
+    return all(alternative in taken for alternative in made)
 
 
 #: So many comparisons are made of one pair; types that refer to themselves could go on for ever.
