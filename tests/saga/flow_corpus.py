@@ -158,6 +158,7 @@ FITS = [
     Flow("tuple[()] -> tuple[int, ...]"),
     Flow("tuple[int, ...] -> tuple[int, int]", VALUE),
     Flow("Point -> tuple[int, int]"),
+    Flow("Coordinates -> tuple[float, int]"),
     Flow("Point -> Sequence[float]"),
     Flow("Point -> tuple[Any, ...]"),
     # Typed dictionaries.
@@ -300,6 +301,7 @@ REFUSED = [
     Flow("tuple[int, int] -> Point"),
     Flow("Point -> tuple[str, str]"),
     Flow("Point -> Label"),
+    Flow("Coordinates -> tuple[int, str]"),
     # Typed dictionaries.
     Flow("Row -> Wide"),
     Flow("Loose -> Row"),
@@ -317,6 +319,7 @@ REFUSED = [
     Flow("Payment -> Address"),
     Flow("Address -> Office"),
     Flow("Checked -> Receipt"),
+    Flow("Checked -> Debited"),
     Flow("Debited -> Payment"),
     Flow("Payment -> Event"),
     Flow("Payment -> Billable"),

@@ -142,6 +142,10 @@ class Point(NamedTuple):
     y: int
 
 
+class Coordinates(tuple[int, int]):
+    pass
+
+
 class Label(NamedTuple):
     text: str
 
