@@ -9,14 +9,16 @@ import difflib
 import inspect
 import types
 from collections.abc import Callable, Iterator
-from typing import Any, Never, NoReturn, TypeVar, Union, get_args, get_origin
+from typing import Any, TypeVar, Union, get_args, get_origin
 
 from allframe.errors import Problem
 from allframe.inject import injected_type
-from allframe.saga.annotations import MISSING, accepts_unknown, injected, is_context, members, strip
-from allframe.saga.context import Unknown
+from allframe.saga.annotations import MISSING, accepts_unknown, injected, is_context, strip
 from allframe.saga.definition import Declared, Definition
+from allframe.saga.flow import Misfit, misfit
+from allframe.saga.kinds import field_type
 from allframe.saga.marks import CompensationMark
+from allframe.saga.spelling import show, show_both
 
 __all__ = ["check_types"]
 
@@ -38,11 +40,13 @@ def _parameters_can_be_filled(definition: Definition) -> Iterator[Problem]:
             filled = injected(annotation) is not None or is_context(annotation) or parameter.default is not MISSING
             in_vain = isinstance(injected_type(annotation), TypeVar)
             if index is None and _hides_inject(annotation):
-                yield Problem("AF105", _hidden_inject(declared, parameter), declared.where)
+                yield Problem("AF105", _hidden_inject(declared, parameter), declared.where, declared.attribute)
             elif index is not None and not available >> index & 1 and not filled and not definition.order.cycle:
-                yield Problem("AF106", _too_early(definition, declared, index), declared.where)
+                yield Problem("AF106", _too_early(definition, declared, index), declared.where, declared.attribute)
             elif index is None and (in_vain or not filled) and parameter.kind not in _REPORTED_ELSEWHERE:
-                yield Problem("AF105", _unfillable(definition, declared, parameter, available), declared.where)
+                text = _unfillable(definition, declared, parameter, available)
+                near = _near(definition, parameter, available)
+                yield Problem("AF105", text, declared.where, declared.attribute, near)
 
 
 _REPORTED_ELSEWHERE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -101,7 +105,7 @@ def _runs(definition: Definition, index: int, step: str | Callable[..., Any]) ->
 
 
 def _unfillable(definition: Definition, declared: Declared[Any], parameter: inspect.Parameter, available: int) -> str:
-    near = difflib.get_close_matches(parameter.name, definition.taken_by_name(available), n=1)
+    near = _near(definition, parameter, available)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     annotation = declared.hint(parameter.name)
     if declared.is_plain and parameter is declared.parameters[0] and annotation is MISSING:
@@ -116,6 +120,10 @@ def _unfillable(definition: Definition, declared: Declared[Any], parameter: insp
     return f"Nothing fills the parameter {parameter.name!r} of {declared.attribute!r}. {filled}{hint}"
 
 
+def _near(definition: Definition, parameter: inspect.Parameter, available: int) -> tuple[str, ...]:
+    return tuple(difflib.get_close_matches(parameter.name, definition.taken_by_name(available)))
+
+
 def _types_fit(definition: Definition) -> Iterator[Problem]:
     for declared, available in _with_available(definition):
         for parameter in declared.parameters:
@@ -123,53 +131,76 @@ def _types_fit(definition: Definition) -> Iterator[Problem]:
             if index is None or not available >> index & 1:
                 continue
             step = definition.steps[index]
-            consumed = declared.hint(parameter.name)
-            if can_be(step.returns, consumed):
-                continue
-            yield Problem(
-                "AF107",
-                f"{declared.attribute!r} takes {parameter.name!r} as {show(consumed)}, but {step.attribute!r} returns "
-                f"{show(step.returns)}. Annotate both alike.",
-                declared.where,
-            )
+            wrong = misfit(step.returns, _taken(declared, parameter))
+            if wrong is not None:
+                yield _does_not_fit(definition, step, declared, parameter.name, wrong)
+
+
+def _taken(declared: Declared[Any], parameter: inspect.Parameter) -> Any:
+    """What a parameter can be given; ``= None`` says that None is, too."""
+    annotation = declared.hint(parameter.name)
+    if parameter.default is not None or annotation is MISSING:
+        return annotation
+    return Union[annotation, None]  # noqa: UP007 - an annotation may be anything
+
+
+def _does_not_fit(
+    definition: Definition, step: Declared[Any], taker: Declared[Any], name: str, wrong: Misfit
+) -> Problem:
+    """Told of the one of the two that the class has of its own: what it inherits was right for another one."""
+    at = step if _is_own(definition, step) and not _is_own(definition, taker) else taker
+    other = taker if at is step else step
+    apart = _is_own(definition, at) != _is_own(definition, other) or _file(at) != _file(other)
+    made, taken = show_both(step.returns, taker.hint(name))
+    taking, making = (
+        f"{each.attribute!r} ({each.where})" if apart and each is other else f"{each.attribute!r}"
+        for each in (taker, step)
+    )
+    text = f"{taking} takes {name!r} as {taken}, but {making} returns {made}{_why(name, taken, wrong, 'never return')}"
+    if step.returns is MISSING:
+        text = (
+            f"{taking} takes {name!r} as {taken}, but {making} has no return annotation: what it returns is stored as plain "
+            "JSON, and comes back as such. Annotate what it returns."
+        )
+    return Problem("AF107", text, at.where, at.attribute)
+
+
+def _is_own(definition: Definition, declared: Declared[Any]) -> bool:
+    return declared.attribute in vars(definition.cls)
+
+
+def _file(declared: Declared[Any]) -> str:
+    return declared.where.rpartition(":")[0]
+
+
+def _why(name: str, taken: str, wrong: Misfit, instead: str) -> str:
+    """The end of the sentence: which part cannot be, and what to do."""
+    place = " of ".join(wrong.path) or "it"
+    if wrong.lacks is not None:
+        return f": {place} {wrong.lacks}. Annotate both alike."
+    if wrong.whole and not wrong.path:
+        return ". Annotate both alike."
+    found, wanted = show_both(wrong.made, wrong.taken)
+    why = f": {place} {'is' if wrong.whole else 'may be'} {found}, which cannot be {wanted}."
+    if wrong.path:
+        return f"{why} Annotate both alike."
+    return f"{why} Write `{name}: {taken} | {found}`, or {instead} {found}."
 
 
 def _fields_fit(definition: Definition) -> Iterator[Problem]:
     """What a plain function takes from the saga's fields."""
     for declared in definition.functions:
         for parameter in declared.parameters if declared.is_plain else ():
-            field = definition.cls.model_fields.get(parameter.name)
-            consumed = declared.hint(parameter.name)
-            if field is not None and not can_be(field.annotation, consumed):
-                yield Problem(
-                    "AF107",
-                    f"{declared.attribute!r} takes {parameter.name!r} as {show(consumed)}, but the field is "
-                    f"{show(field.annotation)}. Annotate both alike.",
-                    declared.where,
-                )
-
-
-def can_be(produced: Any, consumed: Any) -> bool:
-    """Whether a value of ``produced`` can be one of ``consumed``; what cannot be decided, can."""
-    consumers = [member for member in members(consumed) if member is not Unknown]
-    return any(_may_be(made, taken) for made in members(produced) for taken in consumers)
-
-
-def _may_be(made: Any, taken: Any) -> bool:
-    if made in (NoReturn, Never) or any(
-        side in (Any, object, MISSING) or isinstance(side, TypeVar) for side in (made, taken)
-    ):
-        return True
-    if made == taken:
-        return True
-    if not all(isinstance(side, type) and get_origin(side) is None for side in (made, taken)):
-        return True
-    if (made, taken) in ((int, float), (int, complex), (float, complex)):
-        return True
-    try:
-        return issubclass(made, taken) or issubclass(taken, made)
-    except TypeError:  # a Protocol that cannot be asked
-        return True
+            name = parameter.name
+            if name not in definition.cls.model_fields:
+                continue
+            produced, consumed = field_type(definition.cls, name), declared.hint(name)
+            wrong = misfit(produced, _taken(declared, parameter))
+            if wrong is not None:
+                made, taken = show_both(produced, consumed)
+                why = _why(name, taken, wrong, "never let the field be")
+                text = f"{declared.attribute!r} takes {name!r} as {taken}, but the field is {made}{why}"
+                yield Problem("AF107", text, declared.where, declared.attribute)
 
 
 def _unknown_is_accepted(definition: Definition) -> Iterator[Problem]:
@@ -188,15 +219,8 @@ def _unknown_is_accepted(definition: Definition) -> Iterator[Problem]:
                 f"it. Write `{parameter.name}: {show(annotation)} | Unknown` and undo by ctx.forward_key, or accept "
                 'that a person must step in with if_unknown="fail".',
                 undo.where,
+                undo.attribute,
             )
-
-
-def show(annotation: Any) -> str:
-    if annotation is MISSING:
-        return "something without an annotation"
-    if annotation in (None, type(None)):
-        return "None"
-    return annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")
 
 
 _TYPES: tuple[Callable[[Definition], Iterator[Problem]], ...] = (

@@ -274,9 +274,7 @@ def test_af107_an_output_that_it_cannot_be() -> None:
             async def compensate(self, output: str | Unknown) -> None: ...
 
     text = refused(declare, "AF107")
-    assert text == (
-        "'compensate' takes 'output' as str | allframe.saga.context.Unknown, but 'execute' returns int. Annotate both alike."
-    )
+    assert text == ("'compensate' takes 'output' as str | Unknown, but 'execute' returns int. Annotate both alike.")
 
 
 def test_af109_options_of_a_compensation_that_is_not_there() -> None:

@@ -49,8 +49,8 @@ def demands(annotation: Any, *, default: bool = False, **options: Any) -> list[s
     [
         (int, "int"),
         ("int", "int"),
-        (Optional[int], "Optional[int]"),  # noqa: UP045
-        (Annotated[int, "x"], "Annotated[int, 'x']"),
+        (Optional[int], "int | None"),  # noqa: UP045
+        (Annotated[int, "x"], "int"),
         (int | str, "int | str"),
     ],
 )
