@@ -186,13 +186,18 @@ class Payload:
             )
         elif isinstance(part, float) and not math.isfinite(part):
             hint = "JSON has no such number."
-        elif isinstance(part, dict) and isinstance(became, dict) and _has_other_keys(part):
-            hint = "JSON has only texts as keys: annotate the type of the keys, or use texts."
         elif isinstance(part, dict) and isinstance(became, dict) and part.keys() != became.keys():
-            hint = "A key of it is no Unicode text."
+            hint = self._lost_key(part, became)
         else:
             hint = f"Annotate the type that is {'meant' if path else 'returned'}."
         return f"{what} does not come back equal: {told} {hint}"
+
+    def _lost_key(self, part: dict[Any, Any], became: dict[Any, Any]) -> str:
+        key = next((key for key in part if key not in became), "")
+        name = f"a key of {type(key).__qualname__}" if self.hides else f"the key {_describe(key)}"
+        if isinstance(key, str):
+            return f"In it {name} is no Unicode text."
+        return f"JSON has only texts as keys, and {name} is not read back: annotate the type of the keys, or use texts."
 
     def _why(self, value: Any, error: Exception) -> str:
         """What an error says, and of which part of the value."""
@@ -285,10 +290,6 @@ _NO_BRACKETS = bytes(set(range(256)) - _LEVELS.keys())
 
 #: Types that have a form of their own in JSON, which is also that of their subclasses.
 _BASES = {bool, int, float, str, dict, list}
-
-
-def _has_other_keys(value: dict[Any, Any]) -> bool:
-    return any(type(key) is not str for key in value)
 
 
 def _describe(value: Any) -> str:

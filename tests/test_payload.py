@@ -347,7 +347,7 @@ PLACES: list[tuple[Any, Any, str]] = [
     (
         Cart,
         cart(rates={"\ud800": 1}),
-        "{'\ufffd\ufffd\ufffd': 1}. A key of it is no Unicode text",
+        "{'\ufffd\ufffd\ufffd': 1}. In it the key str '\\ud800' is no Unicode text",
     ),
     (
         Cart,
