@@ -7,11 +7,10 @@ later steps are given, live as after a crash: type and value are the same in bot
 
 from __future__ import annotations
 
-import dataclasses
 import json
+import math
 import re
-from collections import deque
-from datetime import UTC, datetime
+from decimal import Decimal
 from itertools import accumulate
 from typing import Any
 
@@ -22,9 +21,12 @@ from typing_extensions import TypeAliasType
 from allframe.errors import PayloadError
 from allframe.masking import has_secrets, reveal, shown
 from allframe.plain import LARGEST, Plain, holds, plain
+from allframe.roundtrip.places import deepest, difference, largest, place_of_loc, unwritable
+from allframe.roundtrip.reasons import reason_of
+from allframe.roundtrip.sameness import comparable
 from allframe.sets import has_sets, sort_sets
 
-__all__ = ["MAX_BYTES", "MAX_DEPTH", "Payload", "canonical", "check_size"]
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "PLAIN", "Payload", "adapter_of", "canonical", "check_size"]
 
 #: The most bytes that one stored value may have as JSON: 1 MiB.
 MAX_BYTES = 1 << 20
@@ -48,10 +50,10 @@ class Payload:
         self._plain: Plain | None = None
         self._is_plain_known = False
         try:
-            self._adapter = _adapter(annotation)
+            self._adapter = adapter_of(annotation)
         except Exception as error:
             raise PayloadError(
-                f"{self.name} cannot be stored: {_reason(error)}. Return a type that pydantic can write as "
+                f"{self.name} cannot be stored: {reason_of(error)}. Return a type that pydantic can write as "
                 "JSON: a model, a dataclass, or plain values."
             ) from error
 
@@ -109,25 +111,22 @@ class Payload:
             # By field names and with round_trip: aliases may differ for reading and writing, computed fields are made
             # anew, and JSON within JSON stays text.
             data = self._adapter.serializer.to_json(value, warnings="error", by_alias=False, round_trip=True)
+            self._check_depth(data, value, what)
             if self.hides:
-                data = to_json(reveal(value, from_json(data), _PLAIN))
+                data = to_json(reveal(value, from_json(data), PLAIN))
             if self.has_sets:
                 data = to_json(sort_sets(value, from_json(data)))
-            check_size(data, what)
-            _check_depth(data, what)
+            check_size(data, what, self, value)
             loaded = self._adapter.validator.validate_json(data, strict=True, by_alias=False, by_name=True)
             # is_instance, for True == 1 == 1.0.
-            same = (loaded == value and self.is_instance(value)) or _comparable(loaded) == _comparable(value)
+            same = (loaded == value and self.is_instance(value)) or comparable(loaded) == comparable(value)
         except PayloadError:
             raise
         except Exception as error:  # noqa: BLE001 - of pydantic, or of a serializer, a validator or an __eq__ of the value
-            raise PayloadError(f"{self._mismatch(value, what)} ({self._reason(error)}).") from self._cause(error)
+            raise PayloadError(f"{self._mismatch(value, what)} ({self._why(value, error)}).") from self._cause(error)
         if not same:
             raise PayloadError(
-                f"{what} does not come back equal: {self._describe(value)} was stored as {self.name} and read back as "
-                f"{self._describe(loaded)}. Annotate the type that is returned."
-                if self.is_instance(value)
-                else f"{self._mismatch(value, what)}."
+                self._unequal(value, loaded, what) if self.is_instance(value) else f"{self._mismatch(value, what)}."
             )
         return data, loaded
 
@@ -159,7 +158,7 @@ class Payload:
         try:
             return self._adapter.json_schema(by_alias=by_alias, mode="serialization")
         except Exception as error:
-            raise PayloadError(f"{self.name} has no JSON schema: {_reason(error)}.") from error
+            raise PayloadError(f"{self.name} has no JSON schema: {reason_of(error)}.") from error
 
     def _find_plain(self) -> Plain | None:
         if isinstance(self.annotation, type) and issubclass(self.annotation, BaseModel) and not self.hides:
@@ -170,33 +169,105 @@ class Payload:
     def _mismatch(self, value: Any, what: str) -> str:
         return f"{what} cannot be stored: expected {self.name}, found {self._describe(value)}"
 
+    def _unequal(self, value: Any, loaded: Any, what: str) -> str:
+        path, part, became = difference(value, loaded, discreet=self.hides)
+        if path:
+            told = f"{self._describe(part)} at {path} was read back as {self._describe(became)}."
+        else:
+            told = f"{self._describe(value)} was stored as {self.name} and read back as {self._describe(loaded)}."
+        cls, base = type(part), type(became)
+        if cls is not base and issubclass(cls, base) and base in _BASES:
+            hint = f"In JSON it is a {base.__name__} like any other. Annotate {cls.__qualname__}."
+        elif cls is not base and issubclass(cls, base):
+            hint = (
+                f"{cls.__qualname__} is a subclass, and it is stored as the {base.__qualname__} of the annotation (with "
+                f"SerializeAsAny it is written whole, and still read as that): annotate {cls.__qualname__}, or a union of "
+                "the classes told apart by a Literal field."
+            )
+        elif isinstance(part, float) and not math.isfinite(part):
+            hint = "JSON has no such number."
+        elif isinstance(part, dict) and isinstance(became, dict) and part.keys() != became.keys():
+            hint = self._lost_key(part, became)
+        else:
+            hint = f"Annotate the type that is {'meant' if path else 'returned'}."
+        return f"{what} does not come back equal: {told} {hint}"
+
+    def _lost_key(self, part: dict[Any, Any], became: dict[Any, Any]) -> str:
+        key = next((key for key in part if key not in became), "")
+        name = f"a key of {type(key).__qualname__}" if self.hides else f"the key {_describe(key)}"
+        if isinstance(key, str):
+            return f"In it {name} is no Unicode text."
+        return f"JSON has only texts as keys, and {name} is not read back: annotate the type of the keys, or use texts."
+
+    def _why(self, value: Any, error: Exception) -> str:
+        """What an error says, and of which part of the value."""
+        try:
+            path, part = self._offending(value, error)
+        except Exception:  # noqa: BLE001 - the value may be anything; that it is refused stands already
+            return self._reason(error)
+        if not (part.is_finite() if isinstance(part, Decimal) else not isinstance(part, float) or math.isfinite(part)):
+            return f"JSON has no {'such number' if self.hides else part}{f' at {path}' if path else ''}"
+        return reason_of(error, discreet=self.hides, at=path)
+
+    def _offending(self, value: Any, error: Exception) -> tuple[str, Any]:
+        """The path of the part that an error is about, and the part."""
+        if not isinstance(error, ValidationError):
+            # What was written with a warning may be read, or not; that tells the place.
+            try:
+                data = self._adapter.serializer.to_json(value, warnings="none", by_alias=False, round_trip=True)
+                loaded = self._adapter.validator.validate_json(data, strict=True, by_alias=False, by_name=True)
+            except ValidationError as unread:
+                error = unread
+            except ValueError:
+                return unwritable(value, discreet=self.hides) or ("", None)
+            else:
+                return difference(value, loaded, discreet=self.hides)[:2]
+        loc = error.errors(include_url=False, include_context=False, include_input=False)[0]["loc"]
+        return place_of_loc(value, loc, discreet=self.hides)
+
+    def _check_depth(self, data: bytes, value: Any, what: str) -> None:
+        # Counting is cheap, and rarely are there enough of them.
+        if len(data) <= 2 * MAX_DEPTH or data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
+            return
+        brackets = _TEXTS.sub(b"", data).translate(None, _NO_BRACKETS)
+        depth = max(accumulate(map(_LEVELS.__getitem__, brackets)), default=0)
+        if depth > MAX_DEPTH:
+            raise PayloadError(
+                f"{what} has {depth:,} levels of lists and objects, more than the {MAX_DEPTH} that a record may hold, the "
+                f"last of them at {deepest(value, discreet=self.hides)}. Make it flatter: a list whose items name each "
+                "other, say."
+            )
+
     def _describe(self, value: Any) -> str:
         return f"{type(value).__qualname__}, not shown as it may hold secrets" if self.hides else _describe(value)
 
     def _reason(self, error: Exception) -> str:
-        return _reason(error, discreet=self.hides)
+        return reason_of(error, discreet=self.hides)
 
     def _cause(self, error: Exception) -> Exception | None:
         """``error``, unless it quotes the value where a traceback shows it; what it says stands in `_reason`."""
         return None if self.hides or isinstance(error, PydanticSerializationError) else error
 
 
-def _adapter(annotation: Any) -> TypeAdapter[Any]:
+def adapter_of(annotation: Any) -> TypeAdapter[Any]:
+    """What writes and reads values of a type: by the config of a model, and by `PLAIN` for anything else."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return TypeAdapter(annotation)  # it has a config of its own, and pydantic would note the alias in its schema
-    return TypeAdapter(_alias("_", annotation), config=_PLAIN)
+    return TypeAdapter(_alias("_", annotation), config=PLAIN)
 
 
-def check_size(data: bytes, what: str) -> None:
-    """Refuse what is larger than `MAX_BYTES`.
+def check_size(data: bytes, what: str, payload: Payload | None = None, value: Any = None) -> None:
+    """Refuse what is larger than `MAX_BYTES`. ``payload`` and ``value``: what ``data`` was made of, for the largest part.
 
     Raises:
         PayloadError: naming the size, the limit and what to do.
     """
     if len(data) > MAX_BYTES:
+        path, size = ("", 0) if payload is None else largest(value, data, discreet=payload.hides)
+        most = f", {size:,} of them at {path}" if path else ""
         raise PayloadError(
-            f"{what} is {len(data):,} bytes of JSON, more than the {MAX_BYTES:,} that a record may hold. Store it where "
-            "large things live and return its key."
+            f"{what} is {len(data):,} bytes of JSON{most}, more than the {MAX_BYTES:,} that a record may hold. Store it "
+            "where large things live and return its key."
         )
 
 
@@ -206,11 +277,8 @@ def canonical(data: bytes) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-#: Errors whose text comes from a validator of the user's.
-_FREE_TEXT = {"value_error", "assertion_error"}
-
 #: Bytes need not be text, and pydantic's default would write them as UTF-8.
-_PLAIN = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
+PLAIN = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
 
 #: A TypedDict or a dataclass takes our config only through an alias. Models keep to their own.
 _alias: Any = TypeAliasType
@@ -220,39 +288,8 @@ _LEVELS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 _NO_BRACKETS = bytes(set(range(256)) - _LEVELS.keys())
 
 
-def _check_depth(data: bytes, what: str) -> None:
-    # Counting is cheap, and rarely are there enough of them.
-    if len(data) <= 2 * MAX_DEPTH or data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
-        return
-    brackets = _TEXTS.sub(b"", data).translate(None, _NO_BRACKETS)
-    depth = max(accumulate(map(_LEVELS.__getitem__, brackets)), default=0)
-    if depth > MAX_DEPTH:
-        raise PayloadError(
-            f"{what} has {depth:,} levels of lists and objects, more than the {MAX_DEPTH} that a record may hold. Make "
-            "it flatter: a list whose items name each other, say."
-        )
-
-
-def _comparable(value: Any) -> Any:
-    """What is equal for values of the same types and content.
-
-    Times are their instants: one in the hour that a clock shows twice, or never, equals no time of another zone, not
-    even its own instant (PEP 495).
-    """
-    if isinstance(value, datetime) and value.utcoffset() is not None:
-        return datetime, value.astimezone(UTC)
-    if isinstance(value, dict):
-        return type(value), {_comparable(key): _comparable(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | deque):
-        return type(value), tuple(map(_comparable, value))
-    if isinstance(value, set | frozenset):
-        return type(value), frozenset(map(_comparable, value))
-    if isinstance(value, BaseModel):
-        fields = {name: getattr(value, name) for name in type(value).model_fields}
-        return type(value), *map(_comparable, (fields, value.__pydantic_extra__, value.__pydantic_private__))
-    if dataclasses.is_dataclass(value):
-        return type(value), *(_comparable(getattr(value, field.name)) for field in dataclasses.fields(value))
-    return type(value), value
+#: Types that have a form of their own in JSON, which is also that of their subclasses.
+_BASES = {bool, int, float, str, dict, list}
 
 
 def _describe(value: Any) -> str:
@@ -261,24 +298,3 @@ def _describe(value: Any) -> str:
     except Exception as error:  # noqa: BLE001 - a user's __repr__; too deep; more digits than Python prints
         text = f"(its repr fails: {type(error).__qualname__})"
     return f"{type(value).__qualname__} {text if len(text) <= 80 else text[:77] + '...'}"
-
-
-def _reason(error: Exception, *, discreet: bool = False) -> str:
-    """What an exception says, on one line and without a full stop. ``discreet``: nothing that may quote the value."""
-    if isinstance(error, ValidationError):
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        quotes = discreet and first["type"] in _FREE_TEXT
-        text = first["type"] if quotes else first["msg"]
-        return f"{text} at {place}" if place else text
-    if discreet:
-        return type(error).__qualname__
-    try:
-        lines = str(error).strip().splitlines()
-    except Exception:  # noqa: BLE001 - a user's __str__
-        lines = []
-    if type(error).__module__.startswith("pydantic"):
-        # Its warnings have a headline; the line below it says what was found.
-        line = lines[1] if len(lines) > 1 and lines[0].endswith("warnings:") else lines[0]
-        return line.strip().removeprefix("PydanticSerializationUnexpectedValue(").removesuffix(")").rstrip(".")
-    return ": ".join([type(error).__qualname__, *lines[:1]]).rstrip(".")

@@ -307,6 +307,139 @@ def test_a_refusal_of_something_large_stays_short() -> None:
     assert len(str(refusal.value)) < 600
 
 
+class Priced(BaseModel):
+    price: float
+    name: str = ""
+    data: bytes = b""
+
+
+class Discounted(Priced):
+    discount: int = 1
+
+
+class Cart(BaseModel):
+    lines: list[Priced] = []
+    rates: dict[str, Any] = {}
+    other: Any = None
+    tags: set[Any] = set()
+
+
+@dataclasses.dataclass
+class Delivery:
+    cart: Cart
+
+
+def cart(**fields: Any) -> Cart:
+    return Cart(**fields)
+
+
+UNPRICED = Priced.model_construct(price="x", name="", data=b"")
+
+PLACES: list[tuple[Any, Any, str]] = [
+    (Cart, cart(lines=[Priced(price=1), Priced(price=math.nan)]), "JSON has no nan at lines[1].price"),
+    (
+        Cart,
+        cart(rates={"EUR": {"x": math.inf}}),
+        "float inf at rates['EUR']['x'] was read back as NoneType None. JSON has",
+    ),
+    (list[Decimal], [Decimal(1), Decimal("sNaN")], "JSON has no sNaN at [1]"),
+    (Cart, cart(lines=[Priced(price=1, name="\ud800")]), "surrogates not allowed at lines[0].name"),
+    (
+        Cart,
+        cart(rates={"\ud800": 1}),
+        "{'\ufffd\ufffd\ufffd': 1}. In it the key str '\\ud800' is no Unicode text",
+    ),
+    (
+        Cart,
+        cart(lines=[Priced(price=1, data=b"\xff")]),
+        "invalid utf-8 sequence of 1 bytes from index 0 at lines[0].data",
+    ),
+    (Cart, cart(other=[1, {"k": threading.Lock()}]), "lock'> at other[1]['k']"),
+    (Cart, cart(other=(1, 2)), "tuple (1, 2) at other was read back as list [1, 2]. Annotate the type that is meant."),
+    (Cart, cart(other=Address(street="x")), "at other was read back as dict {'street': 'x'}"),
+    (
+        Cart,
+        cart(rates={"a": {1: 2}}),
+        "dict {1: 2} at rates['a'] was read back as dict {'1': 2}. JSON has only texts as keys",
+    ),
+    (Cart, cart(tags={(1, 2)}), "Set items should be hashable at tags[*]"),
+    (
+        Cart,
+        cart(lines=[Discounted(price=1)]),
+        "at lines[0] was read back as Priced Priced(price=1.0, name='', data=b'')",
+    ),
+    (Delivery, Delivery(cart(other=Decimal(1))), "Decimal Decimal('1') at cart.other was read back as str '1'"),
+    (list[int], [1, "x"], "input_type=str] at [1])"),
+    (dict[int, list[int]], {5: [1, "x"]}, "at [5][1])"),
+    (list[int] | dict[str, int], [1, "x"], "at [1])"),
+    (list[Cart], [Cart.model_construct(lines=[UNPRICED])], "at [0].lines[0].price)"),
+    (tuple[int, Point], (1, Point("x", b"")), "at [1].x)"),  # type: ignore[arg-type]
+    (Cart, cart(other="x" * MAX_BYTES), "bytes of JSON, 1,048,578 of them at other, more than the 1,048,576 that"),
+    (Cart, cart(lines=[Priced(price=1), Priced(price=1, name="x" * MAX_BYTES)]), "of them at lines[1].name, more than"),
+]
+
+
+@pytest.mark.parametrize(("annotation", "value", "words"), PLACES, ids=steady)
+def test_a_refusal_names_the_part_that_it_is_about(annotation: Any, value: Any, words: str) -> None:
+    with pytest.raises(PayloadError) as refusal:
+        Payload(annotation).store(value, "It")
+
+    assert words in str(refusal.value)
+
+
+def test_a_value_of_a_subclass_is_told_what_to_annotate() -> None:
+    with pytest.raises(PayloadError) as refusal:
+        Payload(Priced).store(Discounted(price=1), "It")
+
+    assert str(refusal.value).endswith(
+        "Discounted is a subclass, and it is stored as the Priced of the annotation (with SerializeAsAny it is written "
+        "whole, and still read as that): annotate Discounted, or a union of the classes told apart by a Literal field."
+    )
+
+
+class Wallet(BaseModel):
+    token: SecretStr
+    prices: dict[str, float] = {}
+    other: Any = None
+
+
+@pytest.mark.parametrize(
+    ("fields", "place"),
+    [
+        ({"prices": {"hush": math.nan}}, "JSON has no such number at prices[*]"),
+        ({"other": ("hush",)}, "at other was read back as list, not shown"),
+        ({"other": "\ud800hush"}, "PydanticSerializationError at other"),
+        ({"other": {"hush": {"hush": Decimal(1)}}}, "at other[*][*] was read back as str, not shown"),
+        ({"other": {"hush": "x" * MAX_BYTES}}, "of them at other[*], more than"),
+    ],
+)
+def test_the_place_in_what_may_hold_secrets_is_told_without_them(fields: dict[str, Any], place: str) -> None:
+    with pytest.raises(PayloadError) as refusal:
+        Payload(Wallet).store(Wallet(token=SecretStr("hush"), **fields), "It")
+
+    assert place in str(refusal.value)
+    assert "hush" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("annotation", [Cart, Wallet])
+def test_what_is_too_deep_is_told_so_wherever_it_stands(annotation: Any) -> None:
+    needed = {"token": SecretStr("hush")} if annotation is Wallet else {}
+
+    with pytest.raises(
+        PayloadError, match=r"It has 201 levels .* the last of them at other\[0\]\[0\].*\.\.\.\. Make it"
+    ):
+        Payload(annotation).store(annotation(other=nested(200), **needed), "It")
+
+
+def test_nobody_looks_for_a_place_while_all_is_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    def look(*_: Any, **__: Any) -> Any:
+        raise AssertionError("it costs time")
+
+    monkeypatch.setattr("allframe.roundtrip.places.children", look)
+
+    Payload(Cart).store(cart(lines=[Priced(price=1)], other=nested(60)), "It")
+
+
 class Speechless(BaseModel):
     number: int = 0
 

@@ -1,4 +1,4 @@
-"""AF110: whether what a saga takes and what its steps return can be stored as JSON and read back.
+"""AF110: whether what a saga takes and what its steps return can be stored as JSON and read back equal.
 
 Only what certainly cannot is refused. The rest shows itself when a value makes the round trip.
 """
@@ -6,82 +6,84 @@ Only what certainly cannot is refused. The rest shows itself when a value makes 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, Final, get_origin
+from uuid import UUID
 
 from pydantic import BaseModel, TypeAdapter
+from pydantic_core.core_schema import CoreConfig
 
 from allframe.errors import Problem
+from allframe.events.event import Event
 from allframe.inject import type_name
+from allframe.payload import PLAIN, adapter_of
+from allframe.roundtrip.obstacles import Obstacle, find_obstacles
+from allframe.saga.annotations import strip
 from allframe.saga.definition import Definition
 
 __all__ = ["check_storage"]
 
-Schema = Mapping[str, Any]
+#: Of one type. Who has mended these sees the others.
+_MANY: Final = 10
 
 
 def check_storage(definition: Definition) -> list[Problem]:
     """The problems of the input and of each output; every annotation is resolved."""
-    found = [("The input ", definition.cls, definition.where)]
-    found += [(f"What {step.attribute!r} returns: ", step.output, step.where) for step in definition.steps]
-    return [
-        Problem("AF110", what + text, where) for what, annotation, where in found if (text := _obstacle(annotation))
+    attributes = {step.attribute for step in definition.steps}
+    problems = [
+        Problem("AF110", f"The input {text}", definition.where, member=field or None)
+        for path, text in _told(definition.cls)
+        # A field that is a step as well is against AF114, and pydantic takes the function for its default.
+        if (field := path.partition("[")[0].partition(".")[0]) not in attributes
     ]
+    for step in definition.steps:
+        what = f"What {step.attribute!r} returns: "
+        problems += [Problem("AF110", what + text, step.where, member=step.attribute) for _, text in _told(step.output)]
+    return problems
 
 
-def _obstacle(annotation: Any) -> str | None:
-    """Why values of this type cannot be stored."""
+def _told(annotation: Any) -> Iterator[tuple[str, str]]:
+    """What keeps values of this type from being stored: the path of each part, and the words."""
+    name = type_name(annotation)
     try:
-        found = _unreadable(_schema(annotation))
+        found = _obstacles(annotation)
     except Exception as error:  # noqa: BLE001 - pydantic asks the type, which may answer anything
         # The first sentence: pydantic goes on to say how to make it accept any type.
-        found = (str(error) or type(error).__name__).splitlines()[0].split(". ", 1)[0].rstrip(".")
-    return found and (
-        f"{type_name(annotation)} cannot be stored: {found}. Use types that pydantic can write as JSON and read again: "
-        "models, dataclasses, plain values."
-    )
+        said = (str(error) or type(error).__name__).splitlines()[0].split(". ", 1)[0].rstrip(".")
+        yield (
+            "",
+            f"{name} cannot be stored: {said}. Use types that pydantic can write as JSON and read again: models, "
+            "dataclasses, plain values.",
+        )
+        return
+    for obstacle in found[:_MANY]:
+        part = repr(obstacle.path) if obstacle.path else "it"
+        yield obstacle.path, f"{name} cannot be stored: {part} {obstacle.text}. {obstacle.remedy}"
 
 
-def _schema(annotation: Any) -> Schema:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        annotation.model_rebuild()
-        schema: Schema = annotation.__pydantic_core_schema__
-        return schema
-    return TypeAdapter(annotation).core_schema
+#: Types of which everybody knows.
+_PLAIN_TYPES: Final = {None, type(None), str, int, float, bool, Decimal, UUID, bytes, date, datetime}
 
 
-def _unreadable(schema: Schema) -> str | None:
-    """What pydantic refuses to read from JSON, whatever is written there; None if there is no such part.
-
-    A union can be read if one of its members can. Behind a validator of the user's own anything can be.
-    """
-    match schema.get("type"):
-        case "callable":
-            return "a callable cannot be read from JSON"
-        case "generator":
-            return "an iterator does not come back equal"
-        case "is-instance" | "is-subclass":
-            return f"{type_name(schema['cls'])} cannot be read from JSON"
-        case "union" | "tagged-union":
-            choices = schema["choices"]
-            members = choices.values() if isinstance(choices, dict) else choices
-            found = [_unreadable(member[0] if isinstance(member, tuple) else member) for member in members]
-            return found[0] if all(found) else None
-        case "function-before" | "function-wrap" | "function-plain" | "json":
-            return None
-    return next((text for part in _parts(schema) if (text := _unreadable(part))), None)
+def _obstacles(annotation: Any) -> list[Obstacle]:
+    if isinstance(annotation, type | None) and annotation in _PLAIN_TYPES:
+        return []
+    if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        adapter: TypeAdapter[Any] = adapter_of(annotation)
+        events = ("", "[*]") if get_origin(strip(annotation)) is list else ("",)
+        # An event, or a list of them, is stored by its own class, whatever the annotation says.
+        return find_obstacles(
+            adapter.core_schema, PLAIN, ignores=lambda path, value: path in events and isinstance(value, Event)
+        )
+    annotation.model_rebuild()
+    schema: Mapping[str, Any] = annotation.__pydantic_core_schema__
+    known: tuple[Any, list[Obstacle]] | None = vars(annotation).get("__allframe_obstacles__")
+    if known is None or known[0] is not schema:
+        known = schema, find_obstacles(schema, _config(annotation))
+        type.__setattr__(annotation, "__allframe_obstacles__", known)
+    return known[1]
 
 
-#: Where a schema has others inside it, of which each must be readable.
-_INSIDE = ("schema", "json_schema", "strict_schema", "items_schema", "keys_schema", "values_schema", "arguments_schema")
-
-
-def _parts(schema: Schema) -> Iterator[Schema]:
-    for key in _INSIDE:
-        part = schema.get(key, ())
-        yield from part if isinstance(part, list | tuple) else (part,)
-    yield from schema.get("definitions", ())
-    yield from schema.get("steps", ())[:1]  # the others read what the first has made
-    fields = schema.get("fields", ())
-    for field in fields.values() if isinstance(fields, dict) else fields:
-        if isinstance(field, Mapping) and not field.get("serialization_exclude"):
-            yield field
+def _config(model: type[BaseModel]) -> dict[str, Any]:
+    return {word: value for word, value in model.model_config.items() if word in CoreConfig.__annotations__}

@@ -295,7 +295,9 @@ def test_af110_a_field_that_cannot_be_stored() -> None:
 
             async def execute(self) -> None: ...
 
-    assert "Fee cannot be stored: a callable cannot be read from JSON." in refused(declare, "AF110")
+    assert "Fee cannot be stored: 'callback' is a callable, which cannot be read from JSON." in refused(
+        declare, "AF110"
+    )
 
 
 def test_af111_nothing_to_do() -> None:
