@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sybil import Sybil
+from sybil import Document, Region, Sybil
 from sybil.parsers.myst import PythonCodeBlockParser
 
 from allframe.cqrs import aggregate as aggregates
@@ -63,8 +64,17 @@ def _turn_back(namespace: dict[str, Any]) -> None:
     folder.cleanup()
 
 
+class _Examples(PythonCodeBlockParser):
+    """All but the wrong and right definitions of a rule: each is a program of its own, in `tests/test_rule_docs.py`."""
+
+    def __call__(self, document: Document) -> Iterable[Region]:
+        for region in super().__call__(document):
+            if not document.text[: region.start].rstrip().endswith(("**Wrong.**", "**Right.**")):
+                yield region
+
+
 pytest_collect_file = Sybil(
-    parsers=[PythonCodeBlockParser()],
+    parsers=[_Examples()],
     patterns=PAGES,
     setup=_turn_to,
     teardown=_turn_back,

@@ -261,6 +261,7 @@ def _every_effect_can_be_undone(shape: _Shape) -> Iterator[Problem]:
             f"Give {place.step.__name__} a `compensate`, or declare it readonly=True if it has no effect, or pivot=True if "
             "the saga must only go forward after it.",
             place.where,
+            place.name,
         )
 
 
@@ -278,6 +279,7 @@ def _one_pivot(shape: _Shape) -> Iterator[Problem]:
                 f"{name!r} and {place.name!r} are both a pivot. A saga has one point of no return: keep the first that "
                 "cannot be undone.",
                 place.where,
+                place.name,
             )
         if i != pivot and not shape.is_after(i, pivot) and not shape.is_after(pivot, i):
             yield Problem(
@@ -285,6 +287,7 @@ def _one_pivot(shape: _Shape) -> Iterator[Problem]:
                 f"{place.name!r} runs beside the pivot {name!r}: whether it must be undone could not be said. Put one "
                 "after the other.",
                 place.where,
+                place.name,
             )
         if shape.is_after(i, pivot) and node.compensated:
             yield Problem(
@@ -292,6 +295,7 @@ def _one_pivot(shape: _Shape) -> Iterator[Problem]:
                 f"{place.name!r} comes after the pivot {name!r}, and {kind} has a `compensate`: the saga never rolls back "
                 "past its pivot. Take a step without one, or move the pivot.",
                 place.where,
+                place.name,
             )
         if shape.is_after(i, pivot) and parts_of(place.step)[1].retry is None:
             yield Problem(
@@ -299,6 +303,7 @@ def _one_pivot(shape: _Shape) -> Iterator[Problem]:
                 f"{place.name!r} comes after the pivot {name!r}, and {kind} has no retry: the saga can only go forward, so "
                 "one error would block it. Declare it with retry=Retry(...).",
                 place.where,
+                place.name,
             )
 
 

@@ -345,6 +345,7 @@ def _hidden(cls: type, field: str) -> Problem:
         "AF115",
         f"The field {field!r} hides Saga.{field}, which every saga has. Give the field another name.",
         place_of(cls),
+        field,
     )
 
 

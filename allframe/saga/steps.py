@@ -258,7 +258,7 @@ def _check(definition: StepDefinition, body: Mapping[str, Any], keywords: Mappin
 def _own_rules(definition: StepDefinition, body: Mapping[str, Any], keywords: Mapping[str, Any]) -> Iterator[Problem]:
     if not definition.steps:
         text = "It has no `execute`, so it would do nothing. Write `async def execute(self) -> ...`."
-        yield Problem("AF111", text, definition.where)
+        yield Problem("AF111", text, definition.where, "execute")
     for name, value in body.items():
         if name[:2] != "__" and mark_of(value) is not None and not isinstance(value, Misplaced):
             decorator = "compensates" if isinstance(mark_of(value), CompensationMark) else "step"
@@ -266,22 +266,22 @@ def _own_rules(definition: StepDefinition, body: Mapping[str, Any], keywords: Ma
                 f"{name!r} is marked with @{decorator}. A SagaStep is one step: what it does is called `execute`, what "
                 "undoes it `compensate`, and their options are keywords of the class."
             )
-            yield Problem("AF113", text, place_of_function(value) or definition.where)
+            yield Problem("AF113", text, place_of_function(value) or definition.where, name)
     for declared in definition.functions:
         if declared.is_plain:
             text = f"{declared.attribute!r} has no first parameter `self`: it is a method of its step."
-            yield Problem("AF113", text, declared.where)
+            yield Problem("AF113", text, declared.where, declared.attribute)
     idle = [option for option in _UNDO_OPTIONS if option in keywords]
     if idle and not definition.compensations:
         text = (
             f"It has {', '.join(idle)} and no `compensate`. Write `async def compensate(self) -> ...`, or take it away."
         )
-        yield Problem("AF109", text, definition.where)
+        yield Problem("AF109", text, definition.where, "compensate")
 
 
 def _hidden(cls: type, field: str) -> Problem:
     text = f"The field {field!r} hides SagaStep.{field}, which every step has. Give the field another name."
-    return Problem("AF115", text, place_of(cls))
+    return Problem("AF115", text, place_of(cls), field)
 
 
 def _value(found: Any, mark: StepMark | CompensationMark) -> Any:
