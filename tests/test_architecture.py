@@ -12,7 +12,7 @@ from tests.sources import ROOT, Import, Module, imports, modules, own_imports
 #: From the ground up. A room imports from the floors below it; rooms on one floor do not know each other.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "clock", "loops", "masking", "plain", "sets", "source"),
-    ("naming", "payload", "inject"),
+    ("naming", "payload", "inject", "refusing"),
     ("events",),
     ("saga", "cqrs"),
     ("engines", "testing", "dashboard"),

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,7 +25,7 @@ from pydantic_core import from_json
 from allframe.errors import DefinitionError, PayloadError, Problem
 from allframe.payload import Payload
 from allframe.saga.graph import Compensation, Node, Parameter, Plan, SagaGraph, Source, Step
-from allframe.saga.steps import SagaStep, parts_of
+from allframe.saga.steps import SagaStep, parts_of, pivot_advice_of, step_advice
 
 __all__ = ["BuiltGraph", "Place", "graph_of", "input_of", "places_of"]
 
@@ -177,7 +178,8 @@ def _compile(saga: str, places: tuple[Place, ...]) -> BuiltGraph:
         steps.append(_placed(step, place.name, i))
     stored: Any = GenericAlias(tuple, tuple(_stored_class(place.step) for place in places))
     model = create_model("Steps", __base__=_Built, __module__=__name__, steps=(stored, ...))
-    return BuiltGraph(saga, 1, Plan(tuple(nodes)), tuple(steps), Payload(model))
+    advise = functools.partial(_advice, shape)
+    return BuiltGraph(saga, 1, Plan(tuple(nodes)), tuple(steps), Payload(model), advise=advise)
 
 
 def _placed(step: Step, name: str, index: int) -> Step:
@@ -305,6 +307,17 @@ def _one_pivot(shape: _Shape) -> Iterator[Problem]:
                 place.where,
                 place.name,
             )
+
+
+def _advice(shape: _Shape) -> tuple[Problem, ...]:
+    """On each class of steps, and on the step that is the pivot by coming last."""
+    classes = dict.fromkeys(place.step for place in shape.places)
+    advice = [problem for cls in classes for problem in step_advice(cls)]
+    pivot = shape.pivot
+    if pivot is not None and not shape.nodes[pivot].pivot:
+        place = shape.places[pivot]
+        advice += pivot_advice_of(place.step, place.name, place.where)
+    return tuple(advice)
 
 
 def _some(names: Sequence[str]) -> str:

@@ -23,6 +23,7 @@ from allframe.naming import is_version, nearest
 from allframe.saga.definition import Declared, Definition, Nameless
 from allframe.saga.marks import CompensationMark, Misplaced, SagaOptions, StepMark
 from allframe.saga.retry import LONGEST, Retry, is_number
+from allframe.saga.waivers import check_waivers
 
 __all__ = ["NAME_RULE", "RULES", "check_structure", "is_name", "unlimited"]
 
@@ -383,6 +384,7 @@ _STRUCTURE: tuple[Callable[[Definition], Iterator[Problem]], ...] = (
     _one_compensation_a_step,
     _assigned_once,
     _options_make_sense,
+    check_waivers,
     _steps_are_functions,
     _names_are_distinct,
     _nothing_is_hidden,
