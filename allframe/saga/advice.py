@@ -150,12 +150,12 @@ def _idle(definition: Definition, found: list[Problem]) -> Iterator[Problem]:
         if not _is_marked_here(definition, declared):
             continue
         got = {problem.rule for problem in found if problem.member == declared.attribute}
-        for code in reasons(declared.mark.waive).keys() - got:
+        for code in sorted(reasons(declared.mark.waive).keys() - got):
             yield _of_nothing(f"{declared.attribute!r}", code, declared.where, declared.attribute)
     got = {problem.rule for problem in found if problem.rule not in _said_of(definition, problem.member)}
-    if definition.kind == "step" and any(may_stay_unknown(step) for step in definition.steps):
-        got.add("AF204")  # as the last step of a saga that is built
-    for code in reasons(definition.options.waive).keys() - got:
+    if definition.kind == "step" and not definition.compensations and may_stay_unknown(definition.steps[0]):
+        got.add("AF204")  # where it comes last in a saga that is built
+    for code in sorted(reasons(definition.options.waive).keys() - got):
         yield _of_nothing("It", code, definition.where, None)
 
 
