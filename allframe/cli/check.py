@@ -61,6 +61,10 @@ def check(
     return max([Exit.DEFINITION if wrong else Exit.COMPLETED, *(each.code for each in seen)])
 
 
+class _NoSagas(Stop):
+    """There is nothing of ours in a TARGET, unless it was refused."""
+
+
 @dataclass(slots=True)
 class _Seen:
     """What a TARGET came to."""
@@ -87,7 +91,7 @@ def _look_at(target: str) -> _Seen:
         try:
             _examine(seen)
         except Stop as error:
-            if not noted and not seen.findings:
+            if not (isinstance(error, _NoSagas) and (noted or seen.findings)):
                 warn(f"{printable(target)}: {printable(error)}")
                 seen.code = error.code
     seen.findings[:0] = [finding for error in noted for finding in refused(error)]
@@ -170,7 +174,7 @@ def _classes(
     steps = list(dict.fromkeys(step for module in modules for step in steps_of(module).values()))
     built = {name: saga for module in modules for name, saga in built_sagas_of(module).items()}
     if not sagas and not steps and not built:
-        raise Stop("there are no sagas in it. Name the module that defines them.")
+        raise _NoSagas("there are no sagas in it. Name the module that defines them.")
     names = {module.__name__ for module in modules}
     own = [cls for cls in (*sagas, *steps) if cls.__module__ in names] or [*sagas, *steps]
     return [saga for saga in sagas if saga in own], built, [step for step in steps if step in own]

@@ -159,6 +159,15 @@ def test_a_folder_is_checked_with_the_packages_and_files_in_it(shop: Shop) -> No
     assert shop.run("check", ".").stdout == ".: 2 sagas checked, no problems: Fine, Mend\n"
 
 
+def test_a_saga_that_is_not_there_is_told_beside_what_was_refused(shop: Shop) -> None:
+    write(shop, two=TWO)
+
+    shown = shop.run("check", "two.py:Fin", code=4).stderr
+
+    assert "two.py:Fin: two.py has no saga 'Fin'. Did you mean two.py:Fine?" in shown
+    assert "AF101 Saga First, undo" in shown
+
+
 def test_modules_without_sagas_are_fine_among_others_and_usage_alone(shop: Shop) -> None:
     package(shop, "empty", part="x = 1\n")
 
@@ -298,12 +307,6 @@ def test_json_is_a_list_of_all_that_was_found(shop: Shop) -> None:
 
 
 def test_json_has_the_names_that_are_near(shop: Shop) -> None:
-    write(
-        shop,
-        near=TWO.replace('compensates("pay")', 'compensates("lok")').replace(
-            "    async def undo", "    async def undo"
-        ),
-    )
     write(shop, near=FINE + '    @compensates("lok")\n    async def undo(self) -> None: ...\n')
 
     assert [each["near"] for each in as_json(shop, "near.py", code=4)] == [["look"]]
