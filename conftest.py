@@ -69,6 +69,7 @@ def own_classes(monkeypatch: pytest.MonkeyPatch) -> None:
     """A program that has imported no classes yet."""
     for registry in _REGISTRIES:
         monkeypatch.setattr(registry, "_classes", {})
+        monkeypatch.setattr(registry, "memo", {})
 
 
 class _Examples(PythonCodeBlockParser):

@@ -47,10 +47,11 @@ The texts are short letters to whoever can mend it: what was found, what was exp
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final, TypeVar
 
 __all__ = [
     "AllframeError",
@@ -98,10 +99,22 @@ __all__ = [
 
 
 class AllframeError(Exception):
-    """The base of every error that allframe raises."""
+    """The base of every error that allframe raises. It can be pickled and copied, with all that it carries."""
 
     #: The code under which ``docs/errors.md`` explains it.
     code: ClassVar[str]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Not by calling the class with `args`, as exceptions are: ours take more than their text.
+        return _made_again, (type(self), self.args), self.__dict__
+
+
+E = TypeVar("E", bound=AllframeError)
+
+
+def _made_again(cls: type[E], args: tuple[Any, ...]) -> E:
+    """An error as it was before its attributes are put back."""
+    return cls.__new__(cls, *args)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,19 +149,40 @@ class Problem:
     member: str | None = None
     #: Names that exist and are spelled nearly so, the nearest first.
     near: tuple[str, ...] = ()
+    #: Of advice: the reason for which it was waived; None where it stands.
+    waived: str | None = None
+
+    @property
+    def path(self) -> str:
+        """The file; what else is known of the place where there is none."""
+        return _LINE.split(self.where, maxsplit=1)[0] if self.line else _NAME.sub("", self.where)
+
+    @property
+    def line(self) -> int | None:
+        """The line in it, from 1; None where it is not known."""
+        found = _LINE.search(self.where)
+        return int(found[1]) if found else None
 
     def __str__(self) -> str:
         return f"{self.rule} {self.where}\n    {self.text}"
 
 
+#: Where ``path:line (Name)`` has its line, and where ``path (Name)`` its name.
+_LINE: Final = re.compile(r":(\d+)(?: \([^/]*\))?$")
+_NAME: Final = re.compile(r" \([^/]*\)$")
+
+
 class DefinitionError(AllframeError):
-    """A definition that cannot work, with every problem that was found in it."""
+    """A definition that cannot work, with every problem that was found in it.
+
+    ``what``: its title, such as ``Saga Transfer``. ``problems``: as they stand in the file, from the top.
+    """
 
     code = "AF100"
 
     def __init__(self, what: str, problems: Sequence[Problem]) -> None:
         self.what = what
-        self.problems = tuple(problems)
+        self.problems = tuple(sorted(problems, key=lambda problem: (problem.path, problem.line or 0)))
         count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
         lines = "\n".join(f"  {problem}" for problem in self.problems)
         super().__init__(f"{what} has {count}:\n{lines}")
@@ -270,13 +304,28 @@ class SagaBlocked(SagaError):
 
 
 class AlreadyExecuting(SagaError):
-    """The saga with this id is already being executed. ``handle`` waits for that execution."""
+    """The saga with this id is already being executed. ``handle`` waits for that execution.
+
+    A handle belongs to its orchestrator: where the error was pickled and read back, it is None.
+    """
 
     code = "AF309"
 
     def __init__(self, message: str, *, handle: Any, **where: Any) -> None:
         super().__init__(message, **where)
         self.handle = handle
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        made_again, arguments, state = super().__reduce__()
+        return made_again, arguments, {**state, "handle": None}
+
+    def __copy__(self) -> AlreadyExecuting:
+        copied = _made_again(type(self), self.args)
+        copied.__dict__.update(self.__dict__)
+        return copied
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> AlreadyExecuting:
+        return self.__copy__()
 
 
 class SagaIdConflict(SagaError):

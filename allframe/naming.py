@@ -7,9 +7,11 @@ again, in the same place, takes its predecessor's place.
 
 from __future__ import annotations
 
+import difflib
 import gc
 import re
 import weakref
+from collections.abc import Iterable
 from typing import Any, Generic, TypeGuard, TypeVar
 
 from pydantic import BaseModel
@@ -17,7 +19,7 @@ from pydantic import BaseModel
 from allframe.errors import DefinitionError, Problem
 from allframe.source import place_of
 
-__all__ = ["Names", "is_parametrised", "is_version", "naming_problems", "snake_case"]
+__all__ = ["Names", "is_parametrised", "is_version", "naming_problems", "nearest", "snake_case"]
 
 C = TypeVar("C", bound=type)
 
@@ -110,6 +112,11 @@ def naming_problems(name: object, version: object) -> list[str]:
 def is_version(version: object) -> TypeGuard[int]:
     """Whether it can be the version of something: a whole number from 1."""
     return isinstance(version, int) and not isinstance(version, bool) and version >= 1
+
+
+def nearest(name: object, names: Iterable[str]) -> tuple[str, ...]:
+    """Those of ``names`` that are spelled nearly like ``name``, the nearest first; at most three."""
+    return tuple(difflib.get_close_matches(str(name), list(names), n=3))
 
 
 def is_parametrised(cls: type[BaseModel]) -> bool:

@@ -7,7 +7,6 @@ A test says with its name which rule it is about: ``test_af104_accepts_…`` has
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import math
 import re
 from collections import Counter
@@ -16,20 +15,12 @@ from functools import cache
 from typing import Any, Final
 
 from allframe.saga.rules import RULES
+from allframe.saga.waivers import ADVICE
 from tests.sources import ROOT
 
-__all__ = ["ADVICE", "LISTED", "accepted", "named_by_tests", "refused"]
+__all__ = ["LISTED", "accepted", "named_by_tests", "refused"]
 
 
-def _advice() -> Mapping[str, str]:
-    if importlib.util.find_spec("allframe.saga.advice") is None:
-        return {}
-    found: Mapping[str, str] = importlib.import_module("allframe.saga.advice").ADVICE
-    return found
-
-
-#: Every advice in one line.
-ADVICE: Final = _advice()
 #: Every rule and advice in one line.
 LISTED: Final[Mapping[str, str]] = {**RULES, **ADVICE}
 

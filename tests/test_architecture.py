@@ -13,7 +13,7 @@ from tests.sources import ROOT, Import, Module, imports, modules, own_imports
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "clock", "loops", "masking", "plain", "sets", "source"),
     ("roundtrip",),
-    ("naming", "payload", "inject"),
+    ("naming", "payload", "inject", "refusing"),
     ("events",),
     ("saga", "cqrs"),
     ("engines", "testing", "dashboard"),

@@ -21,6 +21,7 @@ from allframe.cli.app import app
 from allframe.errors import AllframeError, CommandError, QueryError, SagaError, StoreError
 from allframe.saga import records
 from allframe.saga.rules import RULES
+from allframe.saga.waivers import ADVICE
 from tests.sources import ROOT, modules
 
 DOCS = ROOT / "docs"
@@ -53,7 +54,9 @@ def test_every_code_has_its_section_and_no_other_has() -> None:
     sections = re.findall(r"^### (AF\d{3})$", _page("errors.md"), flags=re.MULTILINE)
 
     assert sections == sorted(sections)
-    assert set(sections) == {cls.code for cls in _errors()} | RULES.keys() | _codes_of_the_command_line()
+    assert (
+        set(sections) == {cls.code for cls in _errors()} | RULES.keys() | ADVICE.keys() | _codes_of_the_command_line()
+    )
 
 
 @pytest.mark.parametrize("cls", sorted({cls.__name__ for cls in AllframeError.__subclasses__()}))

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.rulebook import ADVICE, LISTED, accepted, named_by_tests, refused
+from allframe.saga.waivers import ADVICE
+from tests.rulebook import LISTED, accepted, named_by_tests, refused
 from tests.sources import ROOT, modules
 
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from types import ModuleType
 from typing import Annotated
 
 import typer
 
-from allframe import Saga, SagaDefinition, SagaStep
+from allframe import Saga, SagaDefinition, SagaGraph, SagaStep
+from allframe.cli.codebase import load_all
 from allframe.cli.exits import Exit, Stop
+from allframe.cli.findings import Finding, Format, Severity, advised, in_order, refused, tell
 from allframe.cli.guard import guarded
 from allframe.cli.render import print_line, printable, warn
-from allframe.cli.target import built_sagas_of, load_graph, load_module, sagas_of, split, steps_of
-from allframe.errors import DefinitionError
-from allframe.saga.steps import parts_of
+from allframe.cli.target import built_sagas_of, load_graph, sagas_of, split, steps_of
+from allframe.errors import DefinitionError, Problem
+from allframe.refusing import noting_refusals
+from allframe.saga.steps import step_advice
 
 __all__ = ["check"]
 
@@ -23,58 +32,149 @@ def check(
     targets: Annotated[
         list[str],
         typer.Argument(
-            metavar="TARGET...", help="Modules, files, or sagas in them: shop.sagas, sagas.py, sagas.py:Order."
+            metavar="TARGET...",
+            help="Modules, packages, files, folders, or sagas: shop, shop.sagas, src/, sagas.py, sagas.py:Order.",
         ),
     ],
+    strict: Annotated[bool, typer.Option("--strict", help="Fail on advice as well.")] = False,
+    show_waived: Annotated[
+        bool, typer.Option("--show-waived", help="Show what was waived, too, with the reasons.")
+    ] = False,
+    form: Annotated[
+        Format, typer.Option("--format", help="text, json, or github: annotations of a workflow.")
+    ] = Format.TEXT,
 ) -> Exit:
-    """Import each TARGET and say what is wrong with the sagas in it.
+    """Import each TARGET and say what is wrong with the sagas in it, and what may be meant otherwise.
 
-    The exit code is 0 if nothing is, and 4 if something is.
+    The exit code is 0 if nothing is wrong, and 4 if something is.
     """
-    return max([_check_one(target) for target in targets], default=Exit.COMPLETED)
+    seen = [_look_at(target) for target in targets]
+    found = in_order(finding for each in seen for finding in each.findings)
+    shown = [finding for finding in found if show_waived or finding.severity is not Severity.WAIVED]
+    tell(shown, form)
+    if form is Format.TEXT:
+        for each in seen:
+            each.tell()
+        _sum_up(shown)
+    fails = {Severity.ERROR, *([Severity.ADVICE] if strict else [])}
+    wrong = any(finding.severity in fails for finding in found)
+    return max([Exit.DEFINITION if wrong else Exit.COMPLETED, *(each.code for each in seen)])
 
 
-def _check_one(target: str) -> Exit:
+class _NoSagas(Stop):
+    """There is nothing of ours in a TARGET, unless it was refused."""
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What a TARGET came to."""
+
+    target: str
+    findings: list[Finding] = field(default_factory=list)
+    #: The names of what was checked, by kind.
+    names: dict[str, list[str]] = field(default_factory=dict)
+    code: Exit = Exit.COMPLETED
+
+    def tell(self) -> None:
+        """Say what was checked, if nothing was wrong with it."""
+        if self.code or any(finding.severity is Severity.ERROR for finding in self.findings):
+            return
+        counts = " and ".join(_count(len(found), kind) for kind, found in self.names.items() if found)
+        listed = ", ".join(name for found in self.names.values() for name in found)
+        print_line(printable(f"{self.target}: {counts} checked, no problems: {listed}"))
+
+
+def _look_at(target: str) -> _Seen:
+    seen = _Seen(target)
+    # What modules print when they are imported is none of our output.
+    with noting_refusals() as noted, contextlib.redirect_stdout(sys.stderr):
+        try:
+            _examine(seen)
+        except Stop as error:
+            if not (isinstance(error, _NoSagas) and (noted or seen.findings)):
+                warn(f"{printable(target)}: {printable(error)}")
+                seen.code = error.code
+    seen.findings[:0] = [finding for error in noted for finding in refused(error)]
+    return seen
+
+
+def _examine(seen: _Seen) -> None:
+    """Import it, and note what is wrong with what it holds.
+
+    Raises:
+        Stop: it is not there, or holds nothing of ours.
+    """
+    place, name = split(seen.target)
+    modules = []
+    for loaded in load_all(place):
+        if isinstance(loaded, ModuleType):
+            modules.append(loaded)
+        elif isinstance(loaded, DefinitionError):
+            seen.findings += refused(loaded)
+        else:
+            seen.findings.append(Finding("", Problem("AF601", str(loaded), loaded.where), Severity.ERROR))
+    if name:
+        seen.names = {"saga": [name]}
+        _note(seen, f"Saga {name}", lambda: _advice(load_graph(seen.target)))
+    elif modules:
+        _examine_classes(seen, modules)
+
+
+def _examine_classes(seen: _Seen, modules: Sequence[ModuleType]) -> None:
+    sagas, built, steps = _classes(modules)
+    # What could not be resolved when a class was made is checked when it is first used.
+    for step in steps:
+        _note(seen, f"Step {step.__qualname__}", partial(step_advice, step))
+    for saga in sagas:
+        _note(seen, f"Saga {saga.__qualname__}", partial(_advice_on, saga))
+    for definition in built.values():
+        _note(seen, f"Saga {definition.id!r}", partial(_advice_on, definition))
+    seen.names = {
+        "saga": [*(cls.__name__ for cls in sagas), *built],
+        "step": [cls.__name__ for cls in steps],
+    }
+
+
+def _note(seen: _Seen, title: str, advice: Callable[[], Iterable[Problem]]) -> None:
     try:
-        place, name = split(target)
-        module = load_module(place)
-        if name:
-            _ = load_graph(target).description
-            return _well(target, {"saga": [name]})
-        sagas, built, steps = _classes(module)
-        # What could not be resolved when a class was made is checked when it is first used.
-        for saga in sagas:
-            _ = saga.graph.description
-        for definition in built.values():
-            definition.check()
-        for step in steps:
-            parts_of(step)
+        seen.findings += advised(title, advice())
     except DefinitionError as error:
-        warn(printable(error))
-        return Exit.DEFINITION
-    except Stop as error:
-        warn(f"{printable(target)}: {printable(error)}")
-        return error.code
-    return _well(target, {"saga": [*(cls.__name__ for cls in sagas), *built], "step": [cls.__name__ for cls in steps]})
+        seen.findings += refused(error)
 
 
-def _well(target: str, names: dict[str, list[str]]) -> Exit:
-    counts = " and ".join(_count(len(found), kind) for kind, found in names.items() if found)
-    listed = ", ".join(name for found in names.values() for name in found)
-    print_line(printable(f"{target}: {counts} checked, no problems: {listed}"))
-    return Exit.COMPLETED
+def _advice_on(saga: type[Saga] | SagaDefinition) -> tuple[Problem, ...]:
+    return _advice(saga.graph)
+
+
+def _advice(graph: SagaGraph) -> tuple[Problem, ...]:
+    _ = graph.description
+    return graph.advice
+
+
+def _sum_up(shown: Sequence[Finding]) -> None:
+    counts = Counter(finding.severity for finding in shown)
+    said = [
+        _count(counts[Severity.ERROR], "problem"),
+        f"{counts[Severity.ADVICE]} advice",
+        f"{counts[Severity.WAIVED]} waived",
+    ]
+    if shown:
+        warn(f"Found {', '.join(each for each in said if each[:2] != '0 ')}.")
 
 
 def _count(number: int, kind: str) -> str:
     return f"{number} {kind}{'' if number == 1 else 's'}"
 
 
-def _classes(module: ModuleType) -> tuple[list[type[Saga]], dict[str, SagaDefinition], list[type[SagaStep]]]:
-    """The sagas, those that were built by their names, and the classes of steps; the module's own, if it has any."""
-    sagas = list(dict.fromkeys(sagas_of(module).values()))
-    steps = list(dict.fromkeys(steps_of(module).values()))
-    built = built_sagas_of(module)
+def _classes(
+    modules: Sequence[ModuleType],
+) -> tuple[list[type[Saga]], dict[str, SagaDefinition], list[type[SagaStep]]]:
+    """The sagas, those that were built by their names, and the classes of steps; the modules' own, if they have any."""
+    sagas = list(dict.fromkeys(saga for module in modules for saga in sagas_of(module).values()))
+    steps = list(dict.fromkeys(step for module in modules for step in steps_of(module).values()))
+    built = {name: saga for module in modules for name, saga in built_sagas_of(module).items()}
     if not sagas and not steps and not built:
-        raise Stop("there are no sagas in it. Name the module that defines them.")
-    own = [cls for cls in (*sagas, *steps) if cls.__module__ == module.__name__] or [*sagas, *steps]
+        raise _NoSagas("there are no sagas in it. Name the module that defines them.")
+    names = {module.__name__ for module in modules}
+    own = [cls for cls in (*sagas, *steps) if cls.__module__ in names] or [*sagas, *steps]
     return [saga for saga in sagas if saga in own], built, [step for step in steps if step in own]

@@ -25,10 +25,12 @@ from allframe.cli.exits import Exit, Stop
 from allframe.errors import DefinitionError
 
 __all__ = [
+    "ImportFailed",
     "Target",
     "built_sagas_of",
     "load_graph",
     "load_module",
+    "load_package",
     "load_target",
     "sagas_of",
     "split",
@@ -37,6 +39,14 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+
+class ImportFailed(Stop):
+    """A module that is there cannot be imported. ``where``: ``path:line`` of what failed, so far as it is known."""
+
+    def __init__(self, message: str, where: str) -> None:
+        super().__init__(message, Exit.DEFINITION)
+        self.where = where
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +127,17 @@ def load_module(place: str) -> ModuleType:
     if place.endswith(".py") or "/" in place:
         return _import_file(Path(place))
     return _import_dotted(place)
+
+
+def load_package(folder: Path) -> ModuleType:
+    """The package that an absolute folder is, by its dotted name.
+
+    Raises:
+        Stop, DefinitionError: as `load_module`.
+    """
+    root, name = _dotted_name(folder)
+    _put_on_path(root)
+    return _import_dotted(name)
 
 
 def sagas_of(module: ModuleType) -> dict[str, type[Saga]]:
@@ -258,9 +279,10 @@ def _suggest_file(name: str) -> str:
     return f"Did you mean {path}? " if path.is_file() else ""
 
 
-def _failed(place: str, error: BaseException) -> Stop:
+def _failed(place: str, error: BaseException) -> ImportFailed:
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen")]
-    where = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+    where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
     if isinstance(error, SyntaxError):
-        where = f" ({error.filename}:{error.lineno})"
-    return Stop(f"{place} cannot be imported: {type(error).__name__}: {error}{where}", Exit.DEFINITION)
+        where = f"{error.filename}:{error.lineno}"
+    text = f"{place} cannot be imported: {type(error).__name__}: {error}{f' ({where})' if where else ''}"
+    return ImportFailed(text, where or place)

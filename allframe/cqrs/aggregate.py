@@ -14,6 +14,7 @@ from allframe.errors import DefinitionError, PayloadError, Problem
 from allframe.events.event import Event, is_stream_name
 from allframe.masking import hidden_args, hide_inputs, shown
 from allframe.naming import Names, is_parametrised, naming_problems, snake_case
+from allframe.refusing import refuse
 from allframe.source import note_place, place_of
 
 __all__ = ["Aggregate", "apply_next", "check_usable", "stream_named"]
@@ -80,8 +81,10 @@ class Aggregate(BaseModel):
         hide_inputs(cls)
         if is_parametrised(cls):
             return
-        _refuse(cls, _hidden(cls) or _problems(cls))
-        _NAMES.add(cls.snapshot_name, cls.snapshot_version, cls)
+        texts = _hidden(cls) or _problems(cls)
+        _refuse(cls, texts)
+        if not texts:
+            _NAMES.add(cls.snapshot_name, cls.snapshot_version, cls)
 
 
 _NAMES = Names("aggregate", "AF122")
@@ -101,9 +104,13 @@ def check_usable(cls: type[Aggregate]) -> None:
     if not isinstance(given, type) or not issubclass(given, Aggregate):
         raise TypeError(f"Expected a class derived from Aggregate, found {shown(given)}.")
     if is_parametrised(cls):
-        _refuse(cls, [f"It has no name that its snapshots could be found by. Give it a class of its own: {_own(cls)}."])
+        raise _error(
+            cls, [f"It has no name that its snapshots could be found by. Give it a class of its own: {_own(cls)}."]
+        )
     if cls.apply is Aggregate.apply:
-        _refuse(cls, ["It has no apply. Write one, which changes the fields as an event says: apply(self, event)."])
+        raise _error(
+            cls, ["It has no apply. Write one, which changes the fields as an event says: apply(self, event)."]
+        )
     _NAMES.find(cls.snapshot_name, cls.snapshot_version)
 
 
@@ -146,9 +153,11 @@ def _own(cls: type[Aggregate]) -> str:
 
 def _refuse(cls: type[Aggregate], texts: list[str]) -> None:
     if texts:
-        raise DefinitionError(
-            f"Aggregate {cls.__qualname__}", [Problem("AF122", text, place_of(cls)) for text in texts]
-        )
+        refuse(_error(cls, texts))
+
+
+def _error(cls: type[Aggregate], texts: list[str]) -> DefinitionError:
+    return DefinitionError(f"Aggregate {cls.__qualname__}", [Problem("AF122", text, place_of(cls)) for text in texts])
 
 
 def _hidden(cls: type[Aggregate]) -> list[str]:

@@ -10,6 +10,7 @@ from allframe.errors import DefinitionError, Problem
 from allframe.masking import hidden_args, hide_inputs, shown
 from allframe.naming import Names, is_parametrised
 from allframe.payload import Payload
+from allframe.refusing import refuse
 from allframe.source import note_place, place_of
 
 __all__ = ["Message", "class_meant", "is_own_class", "payload_of"]
@@ -47,8 +48,10 @@ class Message(BaseModel):
         names: Names[Any] | None = getattr(cls, "__allframe_names__", None)
         if names is None or "__allframe_names__" in cls.__dict__ or is_parametrised(cls):
             return  # Command and Query themselves, and Query[Decimal]
-        _refuse(cls, _problems(cls))
-        names.add(cls.message_name, 1, cls)
+        texts = _problems(cls)
+        _refuse(cls, texts)
+        if not texts:
+            names.add(cls.message_name, 1, cls)
 
 
 def class_meant(base: type[M], given: object) -> type[M] | None:
@@ -87,7 +90,7 @@ def payload_of(cls: type[Message]) -> Payload:
 def _refuse(cls: type[Message], texts: list[str]) -> None:
     if texts:
         kind = cls.__allframe_kind__.capitalize()
-        raise DefinitionError(f"{kind} {cls.__qualname__}", [Problem("AF120", text, place_of(cls)) for text in texts])
+        refuse(DefinitionError(f"{kind} {cls.__qualname__}", [Problem("AF120", text, place_of(cls)) for text in texts]))
 
 
 def _problems(cls: type[Message]) -> list[str]:

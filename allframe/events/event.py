@@ -11,6 +11,7 @@ from allframe.errors import DefinitionError, PayloadError, Problem, StoreFormatE
 from allframe.masking import hidden_args, hide_inputs
 from allframe.naming import Names, is_parametrised, naming_problems
 from allframe.payload import Payload
+from allframe.refusing import refuse
 from allframe.source import note_place, place_of
 
 __all__ = [
@@ -71,8 +72,10 @@ class Event(BaseModel):
         hide_inputs(cls)
         if is_parametrised(cls):
             return
-        _refuse(cls, _hidden(cls) or _problems(cls))
-        _NAMES.add(cls.event_name, cls.event_version, cls)
+        texts = _hidden(cls) or _problems(cls)
+        _refuse(cls, texts)
+        if not texts:
+            _NAMES.add(cls.event_name, cls.event_version, cls)
 
 
 _NAMES = Names("event", "AF118")
@@ -264,7 +267,7 @@ def _check_name(cls: type[Event]) -> None:
 
 def _refuse(cls: type[Event], texts: list[str]) -> None:
     if texts:
-        raise DefinitionError(f"Event {cls.__qualname__}", [Problem("AF118", text, place_of(cls)) for text in texts])
+        refuse(DefinitionError(f"Event {cls.__qualname__}", [Problem("AF118", text, place_of(cls)) for text in texts]))
 
 
 def _hidden(cls: type[Event]) -> list[str]:

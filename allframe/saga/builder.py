@@ -10,7 +10,7 @@ from typing import Any, final
 
 from allframe.clock import SystemClock
 from allframe.errors import DefinitionError, Problem, SagaIdInvalid
-from allframe.naming import snake_case
+from allframe.naming import nearest, snake_case
 from allframe.saga.building import Place, graph_of, input_of
 from allframe.saga.definition import seconds
 from allframe.saga.execution import Execution
@@ -200,15 +200,18 @@ class SagaDefinition:
         known = [other.name for other in self._places]
         problems = []
         if not is_name(place.name):
-            problems.append(Problem("AF109", f"A step has the name {place.name!r}. {NAME_RULE}", place.where))
+            text = f"A step has the name {place.name!r}. {NAME_RULE}"
+            problems.append(Problem("AF109", text, place.where, str(place.name)))
         elif place.name in known:
             text = f"A step is called {place.name!r} already. Give this one a name of its own: add_step(..., name=...)."
-            problems.append(Problem("AF109", text, place.where))
+            problems.append(Problem("AF109", text, place.where, place.name))
         there_are = ", ".join(known) or "none"
         for name in earlier:
             if name not in known:
+                near = nearest(name, known)
+                hint = f" Did you mean {near[0]!r}?" if near else ""
                 text = f"{place.name!r} comes after {name!r}, and no such step was added before it. There are: {there_are}."
-                problems.append(Problem("AF108", text, place.where))
+                problems.append(Problem("AF108", text + hint, place.where, place.name, near))
         if problems:
             raise DefinitionError(f"Saga {self._id!r}", problems)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,7 +25,7 @@ from pydantic_core import from_json
 from allframe.errors import DefinitionError, PayloadError, Problem
 from allframe.payload import Payload
 from allframe.saga.graph import Compensation, Node, Parameter, Plan, SagaGraph, Source, Step
-from allframe.saga.steps import SagaStep, parts_of
+from allframe.saga.steps import SagaStep, parts_of, pivot_advice_of, step_advice
 
 __all__ = ["BuiltGraph", "Place", "graph_of", "input_of", "places_of"]
 
@@ -177,7 +178,8 @@ def _compile(saga: str, places: tuple[Place, ...]) -> BuiltGraph:
         steps.append(_placed(step, place.name, i))
     stored: Any = GenericAlias(tuple, tuple(_stored_class(place.step) for place in places))
     model = create_model("Steps", __base__=_Built, __module__=__name__, steps=(stored, ...))
-    return BuiltGraph(saga, 1, Plan(tuple(nodes)), tuple(steps), Payload(model))
+    advise = functools.partial(_advice, shape)
+    return BuiltGraph(saga, 1, Plan(tuple(nodes)), tuple(steps), Payload(model), advise=advise)
 
 
 def _placed(step: Step, name: str, index: int) -> Step:
@@ -261,6 +263,7 @@ def _every_effect_can_be_undone(shape: _Shape) -> Iterator[Problem]:
             f"Give {place.step.__name__} a `compensate`, or declare it readonly=True if it has no effect, or pivot=True if "
             "the saga must only go forward after it.",
             place.where,
+            place.name,
         )
 
 
@@ -278,6 +281,7 @@ def _one_pivot(shape: _Shape) -> Iterator[Problem]:
                 f"{name!r} and {place.name!r} are both a pivot. A saga has one point of no return: keep the first that "
                 "cannot be undone.",
                 place.where,
+                place.name,
             )
         if i != pivot and not shape.is_after(i, pivot) and not shape.is_after(pivot, i):
             yield Problem(
@@ -285,6 +289,7 @@ def _one_pivot(shape: _Shape) -> Iterator[Problem]:
                 f"{place.name!r} runs beside the pivot {name!r}: whether it must be undone could not be said. Put one "
                 "after the other.",
                 place.where,
+                place.name,
             )
         if shape.is_after(i, pivot) and node.compensated:
             yield Problem(
@@ -292,6 +297,7 @@ def _one_pivot(shape: _Shape) -> Iterator[Problem]:
                 f"{place.name!r} comes after the pivot {name!r}, and {kind} has a `compensate`: the saga never rolls back "
                 "past its pivot. Take a step without one, or move the pivot.",
                 place.where,
+                place.name,
             )
         if shape.is_after(i, pivot) and parts_of(place.step)[1].retry is None:
             yield Problem(
@@ -299,7 +305,19 @@ def _one_pivot(shape: _Shape) -> Iterator[Problem]:
                 f"{place.name!r} comes after the pivot {name!r}, and {kind} has no retry: the saga can only go forward, so "
                 "one error would block it. Declare it with retry=Retry(...).",
                 place.where,
+                place.name,
             )
+
+
+def _advice(shape: _Shape) -> tuple[Problem, ...]:
+    """On each class of steps, and on the step that is the pivot by coming last."""
+    classes = dict.fromkeys(place.step for place in shape.places)
+    advice = [problem for cls in classes for problem in step_advice(cls)]
+    pivot = shape.pivot
+    if pivot is not None and not shape.nodes[pivot].pivot:
+        place = shape.places[pivot]
+        advice += pivot_advice_of(place.step, place.name, place.where)
+    return tuple(advice)
 
 
 def _some(names: Sequence[str]) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from allframe.errors import DefinitionError
 from allframe.payload import Payload
+from allframe.saga.advice import advice_of
 from allframe.saga.annotations import MISSING, injected, is_context
 from allframe.saga.definition import Declared, Definition, seconds, unresolved_names
 from allframe.saga.fitting import check_types
@@ -90,7 +92,8 @@ def compile_graph(definition: Definition) -> SagaGraph:
             )
         )
     plan, timeout = Plan(tuple(nodes)), seconds(options.timeout)
-    return SagaGraph(definition.name, definition.version, plan, tuple(steps), Payload(definition.cls), timeout)
+    advise = functools.partial(advice_of, definition)
+    return SagaGraph(definition.name, definition.version, plan, tuple(steps), Payload(definition.cls), timeout, advise)
 
 
 def _parameters(definition: Definition, declared: Declared[Any]) -> tuple[Parameter, ...]:

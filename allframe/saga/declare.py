@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import sys
 import types
-from collections.abc import Callable, Iterable, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from datetime import timedelta
 from types import FrameType
 from typing import Any, ClassVar, Final, Literal, TypeAlias, TypeVar, cast, dataclass_transform, overload
@@ -20,6 +20,7 @@ from pydantic._internal._model_construction import ModelMetaclass
 from allframe.errors import DefinitionError, Problem
 from allframe.masking import hidden_args, may_hold_secrets
 from allframe.naming import Names
+from allframe.refusing import refuse, refuse_fields
 from allframe.saga.compiling import check, compile_graph
 from allframe.saga.definition import Definition, fields_of
 from allframe.saga.graph import SagaGraph
@@ -37,6 +38,7 @@ from allframe.saga.marks import (
     place_of_function,
 )
 from allframe.saga.retry import Retry
+from allframe.saga.waivers import reasons
 from allframe.source import note_place, place_in, place_of
 
 __all__ = ["SAGAS", "Saga", "compensates", "step"]
@@ -65,6 +67,7 @@ def step(
     idempotent: bool = False,
     unknown_on: Errors = (),
     known_on: Errors = (),
+    waive: Mapping[str, str] | None = None,
 ) -> Callable[[F], F]: ...
 def step(
     function: Any = None,
@@ -80,6 +83,7 @@ def step(
     idempotent: bool = False,
     unknown_on: Errors = (),
     known_on: Errors = (),
+    waive: Mapping[str, str] | None = None,
 ) -> Any:
     """Mark a method of a saga, or a plain function, as a step. What is not async runs on a thread.
 
@@ -100,6 +104,7 @@ def step(
         idempotent: The other side honours ``ctx.idempotency_key``, so its last answer speaks for all attempts.
         unknown_on: Exceptions that leave open whether it took effect, besides timeouts and resets.
         known_on: Exceptions that say that it did not, even if they look like a timeout or a reset.
+        waive: Advice of ``allframe check`` that does not hold of it, with the reasons: ``{"AF203": "it returns nothing"}``.
     """
     mark = StepMark(
         name=name,
@@ -112,6 +117,7 @@ def step(
         idempotent=idempotent,
         unknown_on=_kinds(unknown_on),
         known_on=_kinds(known_on),
+        waive=_kept(waive),
     )
     if function is None:
         return functools.partial(marked, mark=mark)
@@ -125,6 +131,11 @@ def step(
 def _kinds(given: Any) -> tuple[Any, ...]:
     """Exception classes; what is none is for AF109 to tell."""
     return given if isinstance(given, tuple) else (given,)
+
+
+def _kept(waive: Any) -> Any:
+    """A copy, which nobody else changes; what is no mapping is for AF109 to tell."""
+    return dict(waive) if isinstance(waive, Mapping) else waive
 
 
 def _names_in(after: Any) -> tuple[Any, ...] | None:
@@ -141,6 +152,7 @@ def compensates(
     timeout: float | timedelta | None = 60.0,
     retry: Retry = Retry(attempts=5),  # noqa: B008 - frozen
     if_unknown: Literal["call", "fail"] = "call",
+    waive: Mapping[str, str] | None = None,
 ) -> Callable[[F], F]:
     """Mark a method of a saga, or a plain function, as what undoes a step. What is not async runs on a thread.
 
@@ -153,10 +165,12 @@ def compensates(
         retry: When to try again. After the last attempt the saga ends ``FAILED``, for a person to see to.
         if_unknown: What to do where nobody can say whether the step took effect. ``"call"``: call it with an `Unknown`
             in place of the output. ``"fail"``: do not; the saga ends ``FAILED``, for a person to see to.
+        waive: Advice of ``allframe check`` that does not hold of it, with the reasons: ``{"AF201": "it has no keys"}``.
     """
     given: Any = step
     is_step = isinstance(mark_of(given), StepMark) or (isinstance(given, str) and given)
-    mark = CompensationMark(step=given if is_step else "", timeout=timeout, retry=retry, if_unknown=if_unknown)
+    target = given if is_step else ""
+    mark = CompensationMark(target, timeout=timeout, retry=retry, if_unknown=if_unknown, waive=_kept(waive))
     if is_step:
         return functools.partial(marked, mark=mark)
     text = (
@@ -233,7 +247,13 @@ class SagaMeta(ModelMetaclass):
         for declared in definition.functions:
             if declared.is_plain and not isinstance(vars(cls).get(declared.attribute), Plain):
                 type.__setattr__(cls, declared.attribute, Plain(declared.value))
-        if check(definition) and not definition.abstract:
+        try:
+            is_checked = check(definition)
+        except DefinitionError as error:
+            type.__setattr__(cls, "__allframe_refused__", error)
+            refuse(error)
+            return
+        if is_checked and not definition.abstract:
             type.__setattr__(cls, "__allframe_graph__", compile_graph(definition))
             definition.forget_names()
         if not definition.abstract:
@@ -256,6 +276,8 @@ class SagaMeta(ModelMetaclass):
             if definition.abstract:
                 text = f"{cls.__name__} is abstract=True: it may lack steps, and cannot be run. Subclass it."
                 raise DefinitionError(definition.title, [Problem("AF111", text, definition.where)])
+            if refused := cls.__dict__.get("__allframe_refused__"):
+                raise refused
             graph = compile_graph(definition)
             type.__setattr__(cls, "__allframe_graph__", graph)
             definition.forget_names()
@@ -275,7 +297,8 @@ class Saga(BaseModel, metaclass=SagaMeta):
     it was must not go on with the class as it is.
 
     ``timeout`` is for the whole saga: wall time from its start, after which it is rolled back. ``unknown_on`` and
-    ``known_on`` add to those of each step. These three are inherited. ``abstract=True`` makes a base for other sagas: it
+    ``known_on`` add to those of each step. These three are inherited. ``waive`` says what advice of ``allframe check`` does
+    not hold of any of its steps, with the reasons; a subclass adds to it. ``abstract=True`` makes a base for other sagas: it
     may lack steps or compensations, and cannot be run.
 
     Raises:
@@ -307,6 +330,7 @@ class Saga(BaseModel, metaclass=SagaMeta):
         timeout: float | timedelta | None = _INHERITED,
         unknown_on: Errors = _INHERITED,
         known_on: Errors = _INHERITED,
+        waive: Mapping[str, str] | None = None,
         abstract: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -317,14 +341,14 @@ class Saga(BaseModel, metaclass=SagaMeta):
                 raise
             text = (
                 f"{cls.__name__} has class keywords that no saga takes: {', '.join(kwargs)}. It takes name, version, "
-                "timeout, unknown_on, known_on and abstract."
+                "timeout, unknown_on, known_on, waive and abstract."
             )
             raise TypeError(text) from error
         note_place(cls)
         # Before pydantic would warn of the same, less clearly.
         problems = [_hidden(cls, field) for field in fields_of(cls) if field in _OURS or hasattr(Saga, field)]
         if problems:
-            raise DefinitionError(f"Saga {cls.__qualname__}", problems)
+            refuse_fields(cls, DefinitionError(f"Saga {cls.__qualname__}", problems))
         cls.saga_name = cls.__name__ if name is None else name
         cls.saga_version = version
         cls.__allframe_abstract__ = abstract
@@ -333,6 +357,8 @@ class Saga(BaseModel, metaclass=SagaMeta):
             base.timeout if timeout is _INHERITED else timeout,
             base.unknown_on if unknown_on is _INHERITED else _kinds(unknown_on),
             base.known_on if known_on is _INHERITED else _kinds(known_on),
+            _kept(waive),
+            {**base.waived_above, **reasons(base.waive)},
         )
 
 
@@ -345,6 +371,7 @@ def _hidden(cls: type, field: str) -> Problem:
         "AF115",
         f"The field {field!r} hides Saga.{field}, which every saga has. Give the field another name.",
         place_of(cls),
+        field,
     )
 
 

@@ -310,14 +310,14 @@ def unresolved_names(definition: Definition) -> list[Problem]:
             declared.hints = {name: replace_types(hint, arguments) for name, hint in hints.items()}
         except Exception as error:  # noqa: BLE001 - an annotation is any expression
             text = f"An annotation of {declared.attribute!r} cannot be resolved: {error}. {_DEFINE_IT}"
-            problems.append(Problem("AF105", text, declared.where))
+            problems.append(Problem("AF105", text, declared.where, declared.attribute))
     if undefined := _undefined(definition.cls.model_rebuild, definition.names):
         text = f"The type of a field cannot be resolved: {undefined}. {_DEFINE_IT}"
         problems.append(Problem("AF105", text, definition.where))
     for step in definition.steps:
         if step.hints and (undefined := _undefined_within(step.output, definition.names)):
             text = f"What {step.attribute!r} returns cannot be resolved: {undefined}. {_DEFINE_IT}"
-            problems.append(Problem("AF105", text, step.where))
+            problems.append(Problem("AF105", text, step.where, step.attribute))
     return problems
 
 

@@ -14,7 +14,7 @@ from enum import Enum
 from functools import cached_property
 from typing import Any, Final, Literal
 
-from allframe.errors import PayloadError, StoreFormatError
+from allframe.errors import PayloadError, Problem, StoreFormatError
 from allframe.payload import Payload
 from allframe.saga import drawing, explaining, svg
 from allframe.saga.retry import Retry
@@ -182,7 +182,9 @@ class SagaGraph:
         steps: tuple[Step, ...],
         model: Payload,
         timeout: float | None = None,
+        advise: Callable[[], tuple[Problem, ...]] = tuple,
     ) -> None:
+        self._advise = advise
         #: The stored name and version of the saga.
         self.saga = saga
         self.version = version
@@ -192,6 +194,11 @@ class SagaGraph:
         self.model = model
         #: Seconds that the whole saga may take, or None.
         self.timeout = timeout
+
+    @cached_property
+    def advice(self) -> tuple[Problem, ...]:
+        """What ``allframe check`` advises, from the top of the file; what was waived has the reason in ``waived``."""
+        return self._advise()
 
     @cached_property
     def description(self) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import types
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from types import CodeType
 from typing import Any, Final, Literal, cast
@@ -60,6 +60,8 @@ class StepMark:
     idempotent: bool
     unknown_on: tuple[Any, ...]
     known_on: tuple[Any, ...]
+    #: Advice that does not hold of it, with the reasons, as it was given.
+    waive: Any = field(default=None, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,9 @@ class SagaOptions:
     timeout: float | timedelta | None = None
     unknown_on: tuple[Any, ...] = ()
     known_on: tuple[Any, ...] = ()
+    #: Advice that does not hold of anything in it, with the reasons, as it was given; and what the classes above it waive.
+    waive: Any = field(default=None, hash=False)
+    waived_above: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,8 @@ class CompensationMark:
     timeout: float | timedelta | None
     retry: Retry
     if_unknown: Literal["call", "fail"]
+    #: Advice that does not hold of it, with the reasons, as it was given.
+    waive: Any = field(default=None, hash=False)
 
 
 class Plain(staticmethod):  # type: ignore[type-arg]

@@ -8,7 +8,6 @@ All of them are applied before anything is raised: whoever mends a saga sees the
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
@@ -17,12 +16,13 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from allframe.errors import Problem
-from allframe.naming import is_version
+from allframe.naming import is_version, nearest
 from allframe.saga.callables import defaults_are_values, steps_are_functions
 from allframe.saga.definition import Declared, Definition, Nameless
 from allframe.saga.marks import CompensationMark, SagaOptions, StepMark
 from allframe.saga.owners import bases_share_no_names, what_has_the_name
 from allframe.saga.retry import LONGEST, Retry, is_number
+from allframe.saga.waivers import check_waivers
 
 __all__ = ["NAME_RULE", "RULES", "check_structure", "is_name", "unlimited"]
 
@@ -78,12 +78,13 @@ def _name_and_version(definition: Definition) -> Iterator[Problem]:
     for step in definition.steps:
         stored = step.attribute if step.mark.name is None else step.mark.name
         if not is_name(stored):
-            yield Problem("AF109", f"Step {step.attribute!r} has the name {stored!r}. {NAME_RULE}", step.where)
+            text = f"Step {step.attribute!r} has the name {stored!r}. {NAME_RULE}"
+            yield Problem("AF109", text, step.where, step.attribute)
         elif stored in seen:
             text = (
                 f"Steps {seen[stored]!r} and {step.attribute!r} are both stored as {stored!r}. Give one another name."
             )
-            yield Problem("AF109", text, step.where)
+            yield Problem("AF109", text, step.where, step.attribute)
         else:
             seen[stored] = step.attribute
 
@@ -104,13 +105,15 @@ def _compensations_have_steps(definition: Definition) -> Iterator[Problem]:
             continue
         if undo.mark.step in names or not undo.mark.step:  # without any name it is AF113
             continue
-        near = difflib.get_close_matches(str(undo.mark.step), names, n=1)
+        near = nearest(undo.mark.step, names)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         yield Problem(
             "AF101",
             f"{undo.attribute!r} compensates {undo.mark.step!r}, but there is no such step. The steps are: "
             f"{', '.join(names) or 'none'}.{what_has_the_name(definition, undo.mark.step) or hint}",
             undo.where,
+            undo.attribute,
+            near,
         )
 
 
@@ -120,12 +123,12 @@ def _nameless(undo: Declared[CompensationMark], given: Nameless, steps: Sequence
             f"{undo.attribute!r} compensates the function {given.function!r}, which is {len(given.names)} steps here: "
             f'{", ".join(given.names)}. Say which: @compensates("{given.names[0]}").'
         )
-        return Problem("AF117", text, undo.where)
+        return Problem("AF117", text, undo.where, undo.attribute, given.names)
     text = (
         f"{undo.attribute!r} compensates the function {given.function!r}, which is no step here. The steps are: "
         f"{', '.join(steps) or 'none'}. Make it one, such as `{given.function} = {given.function}`, or name one of them."
     )
-    return Problem("AF101", text, undo.where)
+    return Problem("AF101", text, undo.where, undo.attribute, nearest(given.function, steps))
 
 
 def _one_compensation_a_step(definition: Definition) -> Iterator[Problem]:
@@ -138,6 +141,7 @@ def _one_compensation_a_step(definition: Definition) -> Iterator[Problem]:
                 f"{before!r} and {undo.attribute!r} both compensate {undo.mark.step!r}. A step is undone once: keep one "
                 "and let it do all of it.",
                 undo.where,
+                undo.attribute,
             )
 
 
@@ -147,6 +151,7 @@ def _assigned_once(definition: Definition) -> Iterator[Problem]:
             "AF103",
             f"{name!r} is assigned twice, at {before} and here, and Python keeps only the second. Rename one.",
             after,
+            name,
         )
 
 
@@ -177,6 +182,7 @@ def _every_effect_can_be_undone(definition: Definition) -> Iterator[Problem]:
                 f'behind. Write @compensates("{step.attribute}"), or mark it readonly=True if it has no effect, or '
                 "pivot=True if the saga must only go forward after it.",
                 step.where,
+                step.attribute,
             )
 
 
@@ -186,7 +192,7 @@ def _order_makes_sense(definition: Definition) -> Iterator[Problem]:
         for name in step.mark.after or ():
             if name in names:
                 continue
-            near = difflib.get_close_matches(str(name), names, n=1)
+            near = nearest(name, [other for other in names if other != step.attribute])
             hint = f" Did you mean {near[0]!r}?" if near else ""
             others = ", ".join(other for other in names if other != step.attribute)
             yield Problem(
@@ -194,9 +200,12 @@ def _order_makes_sense(definition: Definition) -> Iterator[Problem]:
                 f"{step.attribute!r} runs after {name!r}, but there is no such step. Expected names of other steps: "
                 f"{others or 'there is none'}; or after=() to begin at once.{what_has_the_name(definition, name) or hint}",
                 step.where,
+                step.attribute,
+                near,
             )
     if cycle := definition.order.cycle:
-        yield Problem("AF108", _circle(definition, cycle), definition.steps[cycle[0]].where)
+        first = definition.steps[cycle[0]]
+        yield Problem("AF108", _circle(definition, cycle), first.where, first.attribute)
 
 
 def _is_ordered(definition: Definition) -> bool:
@@ -226,21 +235,22 @@ def _options_make_sense(definition: Definition) -> Iterator[Problem]:
         yield Problem("AF109", f"The saga has {text}", definition.where)
     for step in definition.steps:
         for text in (*_no_errors(step.mark), *_no_flags(step.mark)):
-            yield Problem("AF109", f"{step.attribute!r} has {text}", step.where)
+            yield Problem("AF109", f"{step.attribute!r} has {text}", step.where, step.attribute)
     for declared in definition.functions:
         mark = declared.mark
         for text in unlimited(mark.timeout):
-            yield Problem("AF109", f"{declared.attribute!r} has {text}", declared.where)
+            yield Problem("AF109", f"{declared.attribute!r} has {text}", declared.where, declared.attribute)
         if isinstance(mark.retry, Retry):
             for problem in mark.retry.problems():
-                yield Problem("AF109", f"{declared.attribute!r} has a Retry whose {problem}.", declared.where)
+                text = f"{declared.attribute!r} has a Retry whose {problem}."
+                yield Problem("AF109", text, declared.where, declared.attribute)
         elif mark.retry is not None or isinstance(mark, CompensationMark):
             text = f"{declared.attribute!r} has retry={mark.retry!r}. Expected a Retry, such as Retry(attempts=3)."
-            yield Problem("AF109", text, declared.where)
+            yield Problem("AF109", text, declared.where, declared.attribute)
     for undo in definition.compensations:
         if undo.mark.if_unknown not in ("call", "fail"):
             text = f"{undo.attribute!r} has if_unknown={undo.mark.if_unknown!r}. Expected 'call' or 'fail'."
-            yield Problem("AF109", text, undo.where)
+            yield Problem("AF109", text, undo.where, undo.attribute)
 
 
 def unlimited(timeout: Any) -> Iterator[str]:
@@ -273,6 +283,7 @@ def _one_pivot(definition: Definition) -> Iterator[Problem]:
             f"{marked[0].attribute!r} and {step.attribute!r} are both marked pivot=True. A saga has one point of no "
             "return: keep the first that cannot be undone.",
             step.where,
+            step.attribute,
         )
     if not marked or not _is_ordered(definition):
         return
@@ -284,6 +295,7 @@ def _one_pivot(definition: Definition) -> Iterator[Problem]:
                 f"{step.attribute!r} runs beside the pivot {marked[0].attribute!r}: when the pivot succeeds, nobody knows "
                 f"whether {step.attribute!r} can still fail. Let one of them wait for the other by after=.",
                 step.where,
+                step.attribute,
             )
         if i != start and not order.precedes(start, i):
             continue
@@ -295,6 +307,7 @@ def _one_pivot(definition: Definition) -> Iterator[Problem]:
                 f"{undo.attribute!r} compensates {step.attribute!r}, which {place}: the saga never rolls back past it. "
                 "Remove the compensation, or move the pivot.",
                 undo.where,
+                undo.attribute,
             )
         if i != start and step.mark.retry is None:
             yield Problem(
@@ -302,6 +315,7 @@ def _one_pivot(definition: Definition) -> Iterator[Problem]:
                 f"{step.attribute!r} comes after the pivot {marked[0].attribute!r} and has no retry: the saga can only go "
                 "forward, so one error would block it. Give it retry=Retry(...).",
                 step.where,
+                step.attribute,
             )
 
 
@@ -310,7 +324,7 @@ def _names_are_distinct(definition: Definition) -> Iterator[Problem]:
         if declared.attribute in definition.fields:
             kind = "compensation" if isinstance(declared.mark, CompensationMark) else "step"
             text = f"{declared.attribute!r} is a field and a {kind}, and Python keeps only one of them. Rename one."
-            yield Problem("AF114", text, declared.where)
+            yield Problem("AF114", text, declared.where, declared.attribute)
     readonly = {step.attribute for step in definition.steps if step.mark.readonly}
     for undo in definition.compensations:
         if undo.mark.step in readonly:
@@ -319,6 +333,7 @@ def _names_are_distinct(definition: Definition) -> Iterator[Problem]:
                 f"{undo.attribute!r} compensates {undo.mark.step!r}, which is readonly and has nothing to undo. Remove "
                 "the compensation, or readonly=True if the step has an effect.",
                 undo.where,
+                undo.attribute,
             )
 
 
@@ -330,7 +345,7 @@ def _nothing_is_hidden(definition: Definition) -> Iterator[Problem]:
             text = (
                 f"The {kind} {declared.attribute!r} hides Saga.{declared.attribute}, which every saga has. Rename it."
             )
-            yield Problem("AF115", text, declared.where)
+            yield Problem("AF115", text, declared.where, declared.attribute)
 
 
 #: What holds of a whole saga, and not of a base for others, which may lack steps and compensations.
@@ -348,6 +363,7 @@ _STRUCTURE: tuple[Callable[[Definition], Iterator[Problem]], ...] = (
     _assigned_once,
     bases_share_no_names,
     _options_make_sense,
+    check_waivers,
     steps_are_functions,
     defaults_are_values,
     _names_are_distinct,

@@ -19,6 +19,8 @@ from pydantic._internal._model_construction import ModelMetaclass
 
 from allframe.errors import DefinitionError, Problem
 from allframe.naming import Names
+from allframe.refusing import refuse, refuse_fields
+from allframe.saga.advice import advice_of, may_stay_unknown, pivot_advice
 from allframe.saga.compiling import compile_graph
 from allframe.saga.declare import Errors, compensates, step
 from allframe.saga.definition import Declared, Definition, declare, fields_of, unresolved_names
@@ -28,9 +30,10 @@ from allframe.saga.marks import FROZEN, CompensationMark, Misplaced, SagaOptions
 from allframe.saga.retry import Retry
 from allframe.saga.rules import check_structure
 from allframe.saga.storable import check_storage
+from allframe.saga.waivers import reasons
 from allframe.source import note_place, place_in, place_of
 
-__all__ = ["STEPS", "SagaStep", "parts_of"]
+__all__ = ["STEPS", "SagaStep", "parts_of", "pivot_advice_of", "step_advice"]
 
 #: Every class of steps that this process has imported, by stored name and version.
 STEPS: Names[type[SagaStep]]
@@ -59,7 +62,9 @@ class StepDefinition(Definition):
 
     @property
     def options(self) -> SagaOptions:
-        return SagaOptions()
+        waived: list[Any] = [base.__dict__.get("__allframe_waive__") for base in self.cls.__mro__]
+        above = {code: reason for waive in reversed(waived[1:]) for code, reason in reasons(waive).items()}
+        return SagaOptions(waive=waived[0], waived_above=above)
 
     def step_index(self, attribute: str | Callable[..., Any]) -> int | None:
         return 0 if self.steps and attribute in ("execute", "output") else None
@@ -125,7 +130,12 @@ class StepMeta(ModelMetaclass):
         type.__setattr__(cls, "__allframe_parts__", None)
         if made.__allframe_abstract__:
             return
-        _check(definition, namespace, kwargs)
+        try:
+            _check(definition, namespace, kwargs)
+        except DefinitionError as error:
+            type.__setattr__(cls, "__allframe_refused__", error)
+            refuse(error)
+            return
         STEPS.add(made.step_name, made.step_version, made)
 
 
@@ -146,7 +156,8 @@ class SagaStep(BaseModel, metaclass=StepMeta):
 
     The class keywords are the options of `step` and of `compensates`: ``timeout``, ``retry``, ``readonly``, ``pivot``,
     ``repeatable``, ``idempotent``, ``unknown_on``, ``known_on`` and, for ``compensate``, ``compensation_timeout``,
-    ``compensation_retry`` and ``if_unknown``. A subclass inherits them. ``name`` (the class's name, if not given) and
+    ``compensation_retry`` and ``if_unknown``. A subclass inherits them. ``waive`` is as for `Saga`: advice that does not hold
+    of either function, with the reasons. ``name`` (the class's name, if not given) and
     ``version`` are what the class is stored under. With ``abstract=True`` a class is a base for others, and may lack
     ``execute``.
 
@@ -160,6 +171,7 @@ class SagaStep(BaseModel, metaclass=StepMeta):
     step_version: ClassVar[int]
     __allframe_abstract__: ClassVar[bool] = True
     __allframe_keywords__: ClassVar[Mapping[str, Any]] = {}
+    __allframe_waive__: ClassVar[Any] = None
 
     def __init_subclass__(
         cls,
@@ -177,26 +189,28 @@ class SagaStep(BaseModel, metaclass=StepMeta):
         compensation_timeout: float | timedelta | None = _INHERITED,
         compensation_retry: Retry = _INHERITED,
         if_unknown: Literal["call", "fail"] = _INHERITED,
+        waive: Mapping[str, str] | None = None,
         abstract: bool = False,
         **options: Any,
     ) -> None:
         if unknown := [option for option in options if option not in _OPTIONS]:
             raise TypeError(
                 f"{cls.__name__} has class keywords that no step takes: {', '.join(unknown)}. It takes name, version, "
-                f"abstract, {', '.join(sorted({*_OPTIONS, *_UNDO_OPTIONS}))}."
+                f"abstract, {', '.join(sorted({*_OPTIONS, *_UNDO_OPTIONS, 'waive'}))}."
             )
         super().__init_subclass__()
         note_place(cls)
         # Before pydantic would warn of the same, less clearly.
         problems = [_hidden(cls, field) for field in fields_of(cls) if field in _OURS or hasattr(SagaStep, field)]
         if problems:
-            raise DefinitionError(f"Step {cls.__qualname__}", problems)
+            refuse_fields(cls, DefinitionError(f"Step {cls.__qualname__}", problems))
         options |= {"timeout": timeout, "retry": retry, "readonly": readonly, "pivot": pivot, "idempotent": idempotent}
         options |= {"repeatable": repeatable, "unknown_on": unknown_on, "known_on": known_on}
         options |= {"compensation_timeout": compensation_timeout, "compensation_retry": compensation_retry}
         options |= {"if_unknown": if_unknown}
         given = {option: value for option, value in options.items() if value is not _INHERITED}
         cls.__allframe_keywords__ = {**cls.__allframe_keywords__, **given}
+        cls.__allframe_waive__ = dict(waive) if isinstance(waive, Mapping) else waive
         cls.__allframe_abstract__ = abstract
         cls.step_name = cls.__name__ if name is None else name
         cls.step_version = version
@@ -214,6 +228,8 @@ def parts_of(cls: type[SagaStep]) -> tuple[Node, Step]:
         if cls.__allframe_abstract__:
             text = f"{cls.__name__} is a base for others, and no step itself: subclass it."
             raise DefinitionError(f"Step {cls.__qualname__}", [Problem("AF111", text, place_of(cls))])
+        if refused := cls.__dict__.get("__allframe_refused__"):
+            raise refused
         definition: StepDefinition = cls.__dict__["__allframe_definition__"]
         graph = compile_graph(definition)
         # A lone step that nothing can undo would be the pivot.
@@ -221,6 +237,27 @@ def parts_of(cls: type[SagaStep]) -> tuple[Node, Step]:
         type.__setattr__(cls, "__allframe_parts__", parts)
         definition.forget_names()
     return parts
+
+
+def step_advice(cls: type[SagaStep]) -> tuple[Problem, ...]:
+    """What ``allframe check`` advises on a class of steps that breaks no rule.
+
+    Raises:
+        DefinitionError: as `parts_of`.
+    """
+    parts_of(cls)
+    return advice_of(cls.__dict__["__allframe_definition__"])
+
+
+def pivot_advice_of(cls: type[SagaStep], name: str, where: str) -> Iterator[Problem]:
+    """AF204, where an object of ``cls`` comes last, as ``name``, in a saga that was built; it was added at ``where``."""
+    definition: StepDefinition = cls.__dict__["__allframe_definition__"]
+    if may_stay_unknown(definition.steps[0]):
+        how = "is the pivot, for it comes last and nothing undoes it"
+        advice = pivot_advice(name, how, where, f"Give {cls.__name__} retry=Retry(...)")
+        options = definition.options
+        waived = {**options.waived_above, **reasons(options.waive)}.get(advice.rule)
+        yield dataclasses.replace(advice, waived=waived)
 
 
 def _definition_of(cls: type[SagaStep], body: Mapping[str, Any], names: Mapping[str, Any]) -> StepDefinition:
@@ -258,7 +295,7 @@ def _check(definition: StepDefinition, body: Mapping[str, Any], keywords: Mappin
 def _own_rules(definition: StepDefinition, body: Mapping[str, Any], keywords: Mapping[str, Any]) -> Iterator[Problem]:
     if not definition.steps:
         text = "It has no `execute`, so it would do nothing. Write `async def execute(self) -> ...`."
-        yield Problem("AF111", text, definition.where)
+        yield Problem("AF111", text, definition.where, "execute")
     for name, value in body.items():
         if name[:2] != "__" and mark_of(value) is not None and not isinstance(value, Misplaced):
             decorator = "compensates" if isinstance(mark_of(value), CompensationMark) else "step"
@@ -266,22 +303,22 @@ def _own_rules(definition: StepDefinition, body: Mapping[str, Any], keywords: Ma
                 f"{name!r} is marked with @{decorator}. A SagaStep is one step: what it does is called `execute`, what "
                 "undoes it `compensate`, and their options are keywords of the class."
             )
-            yield Problem("AF113", text, place_of_function(value) or definition.where)
+            yield Problem("AF113", text, place_of_function(value) or definition.where, name)
     for declared in definition.functions:
         if declared.is_plain:
             text = f"{declared.attribute!r} has no first parameter `self`: it is a method of its step."
-            yield Problem("AF113", text, declared.where)
+            yield Problem("AF113", text, declared.where, declared.attribute)
     idle = [option for option in _UNDO_OPTIONS if option in keywords]
     if idle and not definition.compensations:
         text = (
             f"It has {', '.join(idle)} and no `compensate`. Write `async def compensate(self) -> ...`, or take it away."
         )
-        yield Problem("AF109", text, definition.where)
+        yield Problem("AF109", text, definition.where, "compensate")
 
 
 def _hidden(cls: type, field: str) -> Problem:
     text = f"The field {field!r} hides SagaStep.{field}, which every step has. Give the field another name."
-    return Problem("AF115", text, place_of(cls))
+    return Problem("AF115", text, place_of(cls), field)
 
 
 def _value(found: Any, mark: StepMark | CompensationMark) -> Any:
@@ -305,7 +342,7 @@ async def _stand_in(self: Any) -> None: ...
 
 
 #: The options of `step` that are said of a class; the others belong to a place in one saga.
-_OPTIONS: Final = frozenset(inspect.signature(step).parameters) - {"function", "name", "after"}
+_OPTIONS: Final = frozenset(inspect.signature(step).parameters) - {"function", "name", "after", "waive"}
 #: Those of `compensates`, as class keywords.
 _UNDO_OPTIONS: Final = {"compensation_timeout": "timeout", "compensation_retry": "retry", "if_unknown": "if_unknown"}
 _STEP: Final = _marks({})[0]

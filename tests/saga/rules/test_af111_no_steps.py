@@ -29,7 +29,7 @@ def test_af111_a_compensation_alone_is_no_step() -> None:
             @compensates("debit")
             async def refund(self) -> None: ...
 
-    assert rules_of(declare) == ["AF101", "AF111"]
+    assert rules_of(declare) == ["AF111", "AF101"]
 
 
 @pytest.mark.parametrize("use", [lambda saga: saga.graph, lambda saga: saga().graph], ids=["class", "object"])
