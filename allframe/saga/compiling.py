@@ -7,10 +7,11 @@ from typing import Any
 from allframe.errors import DefinitionError
 from allframe.payload import Payload
 from allframe.saga.annotations import MISSING, injected, is_context
-from allframe.saga.definition import Declared, Definition, seconds, unresolved_names
+from allframe.saga.definition import Declared, Definition, seconds
 from allframe.saga.fitting import check_types
 from allframe.saga.graph import Compensation, Node, Parameter, Plan, SagaGraph, Source, Step
 from allframe.saga.marks import DEFAULT_TIMEOUT
+from allframe.saga.resolving import unresolved_names
 from allframe.saga.rules import check_structure
 from allframe.saga.storable import check_storage
 

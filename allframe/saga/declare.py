@@ -12,7 +12,7 @@ import types
 from collections.abc import Callable, Iterable, MutableMapping
 from datetime import timedelta
 from types import FrameType
-from typing import Any, ClassVar, Final, Literal, TypeAlias, TypeVar, cast, dataclass_transform, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias, TypeVar, cast, dataclass_transform, overload
 
 from pydantic import BaseModel, Field, PrivateAttr
 from pydantic._internal._model_construction import ModelMetaclass
@@ -36,7 +36,10 @@ from allframe.saga.marks import (
     marked,
     place_of_function,
 )
+from allframe.saga.resolving import resolve_bases, shadowed_types
 from allframe.saga.retry import Retry
+from allframe.saga.surroundings import Surroundings
+from allframe.saga.waiting import look_again, wait_for_names
 from allframe.source import note_place, place_in, place_of
 
 __all__ = ["SAGAS", "Saga", "compensates", "step"]
@@ -218,24 +221,23 @@ class SagaMeta(ModelMetaclass):
             return  # Saga itself
         saga = cast("type[Saga]", cls)
         # The names of the function that the class is written in, for annotations that are still text.
-        frame = sys._getframe(1)  # noqa: SLF001 - pydantic does the same for its fields
-        names = frame.f_locals if frame.f_locals is not frame.f_globals else {}
+        around = Surroundings(sys._getframe(1))  # noqa: SLF001 - pydantic does the same for its fields
         origin: Any = saga.__pydantic_generic_metadata__["origin"]
         if origin is not None:  # pydantic makes Transfer[int]: it is Transfer, of other types
-            names = origin.__allframe_definition__.names
+            around = origin.__allframe_definition__.around
             saga.saga_name = origin.saga_name + saga.__name__.removeprefix(origin.__name__)
             saga.saga_version = origin.saga_version
             saga.__allframe_abstract__ = origin.__allframe_abstract__
             saga.__allframe_options__ = origin.__allframe_options__
-        definition = Definition.of(saga, namespace, names)
+        definition = Definition.of(saga, namespace, around)
         type.__setattr__(cls, "__allframe_definition__", definition)
         type.__setattr__(cls, "__allframe_graph__", None)
         for declared in definition.functions:
             if declared.is_plain and not isinstance(vars(cls).get(declared.attribute), Plain):
                 type.__setattr__(cls, declared.attribute, Plain(declared.value))
-        if check(definition) and not definition.abstract:
-            type.__setattr__(cls, "__allframe_graph__", compile_graph(definition))
-            definition.forget_names()
+        look_again(cls)
+        if not _check(saga):
+            wait_for_names(cls, _check)
         if not definition.abstract:
             SAGAS.add(saga.saga_name, saga.saga_version, saga)
 
@@ -258,7 +260,7 @@ class SagaMeta(ModelMetaclass):
                 raise DefinitionError(definition.title, [Problem("AF111", text, definition.where)])
             graph = compile_graph(definition)
             type.__setattr__(cls, "__allframe_graph__", graph)
-            definition.forget_names()
+            definition.around.forget()
         return graph
 
 
@@ -288,6 +290,14 @@ class Saga(BaseModel, metaclass=SagaMeta):
     saga_version: ClassVar[int]
     __allframe_abstract__: ClassVar[bool] = False
     __allframe_options__: ClassVar[SagaOptions] = SagaOptions()
+
+    if not TYPE_CHECKING:  # type checkers go by the fields
+
+        def __new__(cls, *_, **__):
+            """An instance; names that were missing when the class was created are resolved now, at the latest."""
+            if cls.__dict__.get("__allframe_graph__") is None and not cls.__allframe_abstract__ and cls is not Saga:
+                _ = cls.graph
+            return super().__new__(cls)
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -321,8 +331,10 @@ class Saga(BaseModel, metaclass=SagaMeta):
             )
             raise TypeError(text) from error
         note_place(cls)
+        resolve_bases(cls)
         # Before pydantic would warn of the same, less clearly.
         problems = [_hidden(cls, field) for field in fields_of(cls) if field in _OURS or hasattr(Saga, field)]
+        problems += shadowed_types(cls, place_of(cls))
         if problems:
             raise DefinitionError(f"Saga {cls.__qualname__}", problems)
         cls.saga_name = cls.__name__ if name is None else name
@@ -334,6 +346,21 @@ class Saga(BaseModel, metaclass=SagaMeta):
             base.unknown_on if unknown_on is _INHERITED else _kinds(unknown_on),
             base.known_on if known_on is _INHERITED else _kinds(known_on),
         )
+
+
+def _check(saga: Any) -> bool:
+    """Apply the rules that can be applied now, and compile the class if that was all of them; returns whether it was.
+
+    Raises:
+        DefinitionError: with every problem that was found.
+    """
+    definition: Definition = saga.__allframe_definition__
+    if not check(definition):
+        return False
+    if not definition.abstract:
+        type.__setattr__(saga, "__allframe_graph__", compile_graph(definition))
+    definition.around.forget()
+    return True
 
 
 #: What every saga has, and `Saga` itself not yet.

@@ -1,0 +1,40 @@
+"""Classes whose annotations name what is not there yet, and when they are looked at again.
+
+A class of a module that waits is checked as soon as its names are there: when the next saga or step class of that module
+is created, or when it is used. So most of what is wrong with it is still said while the module is imported.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+
+__all__ = ["look_again", "wait_for_names"]
+
+#: By module and qualified name, so that a class that a reload defines again takes the place of the first.
+_WAITING: dict[tuple[str, str], tuple[weakref.ref[type], Callable[[type], bool]]] = {}
+
+
+def wait_for_names(cls: type, check: Callable[[type], bool]) -> None:
+    """Have ``check(cls)`` called by `look_again`, until it says that everything could be checked.
+
+    Only classes of a module wait: those of a function are its own matter.
+    """
+    if "<locals>" not in cls.__qualname__:
+        _WAITING[cls.__module__, cls.__qualname__] = weakref.ref(cls), check
+
+
+def look_again(next_class: type) -> None:
+    """Check what waits in the module of ``next_class``, and is not made anew by it.
+
+    Raises:
+        DefinitionError: if one turns out to break a rule. It is told once here, and again when the class is used.
+    """
+    if "<locals>" in next_class.__qualname__:
+        return
+    _WAITING.pop((next_class.__module__, next_class.__qualname__), None)
+    for key, (ref, check) in list(_WAITING.items()):
+        if key[0] == next_class.__module__:
+            del _WAITING[key]
+            if (cls := ref()) is not None and not check(cls):
+                _WAITING[key] = ref, check
