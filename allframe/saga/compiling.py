@@ -58,6 +58,7 @@ def compile_graph(definition: Definition) -> SagaGraph:
             if_unknown=undo.mark.if_unknown,
             is_method=not undo.is_plain,
             is_async=undo.is_async,
+            hints=undo.hints or {},
         )
         nodes.append(
             Node(
@@ -88,10 +89,12 @@ def compile_graph(definition: Definition) -> SagaGraph:
                 known_on=(*mark.known_on, *options.known_on),
                 is_method=not declared.is_plain,
                 is_async=declared.is_async,
+                hints=declared.hints or {},
             )
         )
     plan, timeout = Plan(tuple(nodes)), seconds(options.timeout)
-    return SagaGraph(definition.name, definition.version, plan, tuple(steps), Payload(definition.cls), timeout)
+    model, typecheck = Payload(definition.cls), options.typecheck
+    return SagaGraph(definition.name, definition.version, plan, tuple(steps), model, timeout, typecheck)
 
 
 def _parameters(definition: Definition, declared: Declared[Any]) -> tuple[Parameter, ...]:

@@ -277,8 +277,9 @@ class Saga(BaseModel, metaclass=SagaMeta):
     it was must not go on with the class as it is.
 
     ``timeout`` is for the whole saga: wall time from its start, after which it is rolled back. ``unknown_on`` and
-    ``known_on`` add to those of each step. These three are inherited. ``abstract=True`` makes a base for other sagas: it
-    may lack steps or compensations, and cannot be run.
+    ``known_on`` add to those of each step. With ``typecheck=True`` the types inside its steps are checked while they
+    run, by typeguard; if not given, they are under allframe's pytest plugin. These four are inherited. ``abstract=True``
+    makes a base for other sagas: it may lack steps or compensations, and cannot be run.
 
     Raises:
         DefinitionError: when the class is created, with everything that is wrong with it.
@@ -317,6 +318,7 @@ class Saga(BaseModel, metaclass=SagaMeta):
         timeout: float | timedelta | None = _INHERITED,
         unknown_on: Errors = _INHERITED,
         known_on: Errors = _INHERITED,
+        typecheck: bool | None = _INHERITED,
         abstract: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -327,7 +329,7 @@ class Saga(BaseModel, metaclass=SagaMeta):
                 raise
             text = (
                 f"{cls.__name__} has class keywords that no saga takes: {', '.join(kwargs)}. It takes name, version, "
-                "timeout, unknown_on, known_on and abstract."
+                "timeout, unknown_on, known_on, typecheck and abstract."
             )
             raise TypeError(text) from error
         note_place(cls)
@@ -345,6 +347,7 @@ class Saga(BaseModel, metaclass=SagaMeta):
             base.timeout if timeout is _INHERITED else timeout,
             base.unknown_on if unknown_on is _INHERITED else _kinds(unknown_on),
             base.known_on if known_on is _INHERITED else _kinds(known_on),
+            base.typecheck if typecheck is _INHERITED else typecheck,
         )
 
 

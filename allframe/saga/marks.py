@@ -69,6 +69,8 @@ class SagaOptions:
     timeout: float | timedelta | None = None
     unknown_on: tuple[Any, ...] = ()
     known_on: tuple[Any, ...] = ()
+    #: Whether types are checked while its steps run; None: if they are by default.
+    typecheck: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from allframe.naming import is_version
 from allframe.saga.definition import Declared, Definition, Nameless
 from allframe.saga.marks import CompensationMark, Misplaced, SagaOptions, StepMark
 from allframe.saga.retry import LONGEST, Retry, is_number
+from allframe.saga.typechecking import is_installed
 
 __all__ = ["NAME_RULE", "RULES", "check_structure", "is_name", "unlimited"]
 
@@ -213,7 +214,7 @@ def _circle(definition: Definition, cycle: Sequence[int]) -> str:
 
 def _options_make_sense(definition: Definition) -> Iterator[Problem]:
     options = definition.options
-    for text in (*unlimited(options.timeout), *_no_errors(options)):
+    for text in (*unlimited(options.timeout), *_no_errors(options), *_no_typecheck(options)):
         yield Problem("AF109", f"The saga has {text}", definition.where)
     for step in definition.steps:
         for text in _no_errors(step.mark):
@@ -241,6 +242,13 @@ def unlimited(timeout: Any) -> Iterator[str]:
         yield f"timeout={timeout!r}. Expected seconds above 0, or None for no limit."
     elif value is not None and value > LONGEST:
         yield f"timeout={timeout!r}. Expected at most {LONGEST:g} seconds, some thirty years, or None for no limit."
+
+
+def _no_typecheck(said: SagaOptions) -> Iterator[str]:
+    if said.typecheck not in (True, False, None):
+        yield f"typecheck={said.typecheck!r}. Expected True, False, or None: as it is by default."
+    elif said.typecheck and not is_installed():
+        yield "typecheck=True, which needs typeguard, and that is not installed: pip install 'allframe[typecheck]'."
 
 
 def _no_errors(said: SagaOptions | StepMark) -> Iterator[str]:
