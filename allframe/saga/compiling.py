@@ -33,14 +33,15 @@ def check(definition: Definition) -> bool:
     return resolved
 
 
-def compile_graph(definition: Definition) -> SagaGraph:
-    """The graph of a definition.
+def compile_graph(definition: Definition, *, is_checked: bool = False) -> SagaGraph:
+    """The graph of a definition. ``is_checked``: `check` has just said that all rules could be applied.
 
     Raises:
         DefinitionError: if annotations cannot be resolved, or the types break a rule.
     """
-    problems = unresolved_names(definition)
-    problems = problems or [*check_types(definition), *check_storage(definition)]
+    problems = [] if is_checked else unresolved_names(definition)
+    if not is_checked and not problems:
+        problems = [*check_types(definition), *check_storage(definition)]
     if problems:
         raise DefinitionError(definition.title, problems)
     pivot, options = definition.pivot, definition.options

@@ -361,7 +361,7 @@ def _check(saga: Any) -> bool:
     if not check(definition):
         return False
     if not definition.abstract:
-        type.__setattr__(saga, "__allframe_graph__", compile_graph(definition))
+        type.__setattr__(saga, "__allframe_graph__", compile_graph(definition, is_checked=True))
     definition.around.forget()
     return True
 
