@@ -1,11 +1,14 @@
-"""The pytest plugin of allframe: fixtures for testing sagas. ``allframe.testing`` has the rest, and the docs.
+"""The pytest plugin of allframe: fixtures for testing sagas, and their types checked while they run.
 
 It stands outside the package, so that pytest can load it without importing allframe: that happens when a test asks for
-one of the fixtures. No fixture is async, so they go with anyio's plugin and with any other that runs async tests.
+one of the fixtures, or imports it itself. No fixture is async, so they go with anyio's plugin and with any other that
+runs async tests. ``allframe.testing`` has the rest, and the docs.
 """
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +23,26 @@ if TYPE_CHECKING:
 pytest.register_assert_rewrite(
     *(f"allframe.testing.{name}" for name in ("backends", "backend_commits", "backend_reads"))
 )
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    text = "check the types inside steps and compensations while they run, where typeguard is installed (default: true)"
+    parser.addini("allframe_typecheck", text, type="bool", default=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Sagas that do not say whether their types are checked have them checked in tests."""
+    # pytest_allframe does not import allframe: in tests that do not use it there is nothing to check.
+    if not item.config.getini("allframe_typecheck") or "allframe" not in sys.modules:
+        return (yield)
+    from allframe.saga.typechecking import by_default
+
+    before = by_default(True)
+    try:
+        return (yield)
+    finally:
+        by_default(before)
 
 
 @pytest.fixture

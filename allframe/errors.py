@@ -581,3 +581,14 @@ class QueryInvalid(QueryError):
     def __init__(self, message: str, *, errors: Sequence[FieldError], query: str | None = None) -> None:
         super().__init__(message, query=query)
         self.errors = tuple(errors)
+
+
+def _name_errors() -> None:
+    """An error is told, stored and looked up by its public name, not by the room where it is made."""
+    for name in __all__:
+        value = globals()[name]
+        if isinstance(value, type) and issubclass(value, Exception):
+            value.__module__ = "allframe"
+
+
+_name_errors()

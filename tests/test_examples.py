@@ -68,7 +68,18 @@ from tests.usage import KEYWORDED, Uses, assigned, uses_of
 #: Public by their names, and for other parts of allframe; users are not told of them.
 INTERNAL = {
     "SagaDefinition": {"id_for", "as_input", "tell_from"},
-    "SagaGraph": {"built", "plan", "steps", "model", "description_json", "hides", "self_of", "wanted"},
+    "SagaGraph": {
+        "built",
+        "plan",
+        "steps",
+        "model",
+        "description_json",
+        "hides",
+        "self_of",
+        "wanted",
+        "typecheck",
+        "function_of",
+    },
     "Retry": {"delay", "problems", "longest_waits"},
     "StepContext": {"emitted"},
     "EventStore": {"backend", "opened", "versions"},

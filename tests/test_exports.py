@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import sys
 
 import pytest
@@ -39,12 +40,48 @@ def test_everything_imported_into_the_face_is_exported() -> None:
     tree = modules()["allframe"].tree
     imported = {
         alias.asname or alias.name
-        for node in tree.body
-        if isinstance(node, ast.ImportFrom) and node.module != "__future__"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("allframe.")
         for alias in node.names
     }
 
     assert {name for name in imported if not name.startswith("_")} == set(allframe.__all__) - {"__version__"}
+
+
+def test_a_name_is_imported_from_where_type_checkers_see_it() -> None:
+    seen = {
+        alias.name: node.module
+        for block in modules()["allframe"].tree.body
+        if isinstance(block, ast.If)
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+
+    assert seen == allframe._ROOMS
+
+
+@pytest.mark.parametrize("name", allframe.__all__)
+def test_every_error_goes_by_its_public_name(name: str) -> None:
+    value = getattr(allframe, name)
+
+    assert not (isinstance(value, type) and issubclass(value, Exception)) or value.__module__ == "allframe"
+
+
+def test_importing_allframe_loads_nothing_that_is_not_asked_for() -> None:
+    program = """
+import sys, allframe
+print("pydantic" in sys.modules, "allframe.events.event" in sys.modules)
+from allframe import Event
+print("allframe.saga.declare" in sys.modules, "Saga" in dir(allframe))
+print(allframe.saga.__name__, allframe.step.__name__, hasattr(allframe, "nothing"))
+from allframe import *
+print(Saga.__name__, Event is allframe.Event)
+"""
+
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+
+    assert found.stdout.split("\n")[:4] == ["False False", "False True", "allframe.saga step False", "Saga True"]
 
 
 @pytest.mark.parametrize("name", [name for name in allframe.__all__ if name != "__version__"])

@@ -51,7 +51,8 @@ def test_only_the_command_lines_target_is_imported_by_name() -> None:
 
     files = {module.file for module, name, _ in _calls() if name.split(".")[-1] in loaders}
 
-    assert files <= {LOADS_TARGETS}
+    # The face of the package loads its own rooms, by a table of constants.
+    assert files <= {LOADS_TARGETS, "allframe/__init__.py"}
 
 
 def test_sql_is_never_formatted() -> None:

@@ -11,7 +11,7 @@ from allframe.naming import Names
 from allframe.saga.builder import SagaDefinition
 from allframe.saga.declare import SAGAS, Saga
 from allframe.saga.graph import SagaGraph
-from allframe.saga.steps import STEPS, SagaStep
+from allframe.saga.steps import STEPS, SagaStep, parts_of
 
 __all__ = ["Catalog"]
 
@@ -23,6 +23,9 @@ class Catalog:
 
     Args:
         given: Classes, and modules of classes; everything that is imported, if None.
+
+    Raises:
+        DefinitionError: if a class that is given is not well defined, which could not be said when it was created.
     """
 
     def __init__(self, given: Iterable[type[Saga] | type[SagaStep] | ModuleType] | None = None) -> None:
@@ -38,6 +41,7 @@ class Catalog:
                 self._saga_names.add(saga.saga_name, saga.saga_version, saga)
             for step in self._steps:
                 self._step_names.add(step.step_name, step.step_version, step)
+            _check_names(self._sagas, self._steps)
 
     def find(self, name: str, version: int) -> type[Saga] | None:
         """The saga class that is stored under these, or None.
@@ -96,6 +100,18 @@ def _check(given: Iterable[Any]) -> None:
     for each in given:
         if not isinstance(each, ModuleType) and not (isinstance(each, type) and issubclass(each, Saga | SagaStep)):
             raise TypeError(f"sagas= takes classes of sagas and of steps, and modules of them, found {each!r}.")
+
+
+def _check_names(sagas: Iterable[type[Saga]], steps: Iterable[type[SagaStep]]) -> None:
+    """Check what could not be when the classes were created, for their annotations name what was not there yet.
+
+    Raises:
+        DefinitionError: of the first that is not well defined.
+    """
+    for saga in sagas:
+        _ = saga.__allframe_abstract__ or saga.graph
+    for step in steps:
+        _ = step.__allframe_abstract__ or parts_of(step)
 
 
 def _below(base: type[C], given: Iterable[Any]) -> set[type[C]]:

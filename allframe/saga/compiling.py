@@ -9,10 +9,11 @@ from allframe.errors import DefinitionError
 from allframe.payload import Payload
 from allframe.saga.advice import advice_of
 from allframe.saga.annotations import MISSING, injected, is_context
-from allframe.saga.definition import Declared, Definition, seconds, unresolved_names
+from allframe.saga.definition import Declared, Definition, seconds
 from allframe.saga.fitting import check_types
 from allframe.saga.graph import Compensation, Node, Parameter, Plan, SagaGraph, Source, Step
 from allframe.saga.marks import DEFAULT_TIMEOUT
+from allframe.saga.resolving import unresolved_names
 from allframe.saga.rules import check_structure
 from allframe.saga.storable import check_storage
 
@@ -34,14 +35,15 @@ def check(definition: Definition) -> bool:
     return resolved
 
 
-def compile_graph(definition: Definition) -> SagaGraph:
-    """The graph of a definition.
+def compile_graph(definition: Definition, *, is_checked: bool = False) -> SagaGraph:
+    """The graph of a definition. ``is_checked``: `check` has just said that all rules could be applied.
 
     Raises:
         DefinitionError: if annotations cannot be resolved, or the types break a rule.
     """
-    problems = unresolved_names(definition)
-    problems = problems or [*check_types(definition), *check_storage(definition)]
+    problems = [] if is_checked else unresolved_names(definition)
+    if not is_checked and not problems:
+        problems = [*check_types(definition), *check_storage(definition)]
     if problems:
         raise DefinitionError(definition.title, problems)
     pivot, options = definition.pivot, definition.options
@@ -59,6 +61,7 @@ def compile_graph(definition: Definition) -> SagaGraph:
             if_unknown=undo.mark.if_unknown,
             is_method=not undo.is_plain,
             is_async=undo.is_async,
+            hints=undo.hints or {},
         )
         nodes.append(
             Node(
@@ -89,11 +92,20 @@ def compile_graph(definition: Definition) -> SagaGraph:
                 known_on=(*mark.known_on, *options.known_on),
                 is_method=not declared.is_plain,
                 is_async=declared.is_async,
+                hints=declared.hints or {},
             )
         )
     plan, timeout = Plan(tuple(nodes)), seconds(options.timeout)
-    advise = functools.partial(advice_of, definition)
-    return SagaGraph(definition.name, definition.version, plan, tuple(steps), Payload(definition.cls), timeout, advise)
+    return SagaGraph(
+        definition.name,
+        definition.version,
+        plan,
+        tuple(steps),
+        Payload(definition.cls),
+        timeout,
+        typecheck=options.typecheck,
+        advise=functools.partial(advice_of, definition),
+    )
 
 
 def _parameters(definition: Definition, declared: Declared[Any]) -> tuple[Parameter, ...]:

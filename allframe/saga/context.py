@@ -21,9 +21,13 @@ class Refused(Exception):
     The step left no effect, is not tried again, and the saga rolls the other steps back. It is shown apart from bugs.
     """
 
+    __module__ = "allframe"  # it is told and stored by its public name
+
 
 class EffectUnknown(Exception):
     """Raise it in a step that cannot say whether it took effect. The step is rolled back with the others."""
+
+    __module__ = "allframe"  # it is told and stored by its public name
 
 
 class UnknownReason(StrEnum):

@@ -12,7 +12,7 @@ import types
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from datetime import timedelta
 from types import FrameType
-from typing import Any, ClassVar, Final, Literal, TypeAlias, TypeVar, cast, dataclass_transform, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias, TypeVar, cast, dataclass_transform, overload
 
 from pydantic import BaseModel, Field, PrivateAttr
 from pydantic._internal._model_construction import ModelMetaclass
@@ -20,7 +20,7 @@ from pydantic._internal._model_construction import ModelMetaclass
 from allframe.errors import DefinitionError, Problem
 from allframe.masking import hidden_args, may_hold_secrets
 from allframe.naming import Names
-from allframe.refusing import refuse, refuse_fields
+from allframe.refusing import refuse_fields
 from allframe.saga.compiling import check, compile_graph
 from allframe.saga.definition import Definition, fields_of
 from allframe.saga.graph import SagaGraph
@@ -37,8 +37,11 @@ from allframe.saga.marks import (
     marked,
     place_of_function,
 )
+from allframe.saga.resolving import resolve_bases, shadowed_types
 from allframe.saga.retry import Retry
-from allframe.saga.waivers import reasons
+from allframe.saga.surroundings import Surroundings
+from allframe.saga.waiting import check_or_wait, look_again
+from allframe.saga.waivers import kept, reasons
 from allframe.source import note_place, place_in, place_of
 
 __all__ = ["SAGAS", "Saga", "compensates", "step"]
@@ -117,7 +120,7 @@ def step(
         idempotent=idempotent,
         unknown_on=_kinds(unknown_on),
         known_on=_kinds(known_on),
-        waive=_kept(waive),
+        waive=kept(waive),
     )
     if function is None:
         return functools.partial(marked, mark=mark)
@@ -131,11 +134,6 @@ def step(
 def _kinds(given: Any) -> tuple[Any, ...]:
     """Exception classes; what is none is for AF109 to tell."""
     return given if isinstance(given, tuple) else (given,)
-
-
-def _kept(waive: Any) -> Any:
-    """A copy, which nobody else changes; what is no mapping is for AF109 to tell."""
-    return dict(waive) if isinstance(waive, Mapping) else waive
 
 
 def _names_in(after: Any) -> tuple[Any, ...] | None:
@@ -170,7 +168,7 @@ def compensates(
     given: Any = step
     is_step = isinstance(mark_of(given), StepMark) or (isinstance(given, str) and given)
     target = given if is_step else ""
-    mark = CompensationMark(target, timeout=timeout, retry=retry, if_unknown=if_unknown, waive=_kept(waive))
+    mark = CompensationMark(target, timeout=timeout, retry=retry, if_unknown=if_unknown, waive=kept(waive))
     if is_step:
         return functools.partial(marked, mark=mark)
     text = (
@@ -232,30 +230,23 @@ class SagaMeta(ModelMetaclass):
             return  # Saga itself
         saga = cast("type[Saga]", cls)
         # The names of the function that the class is written in, for annotations that are still text.
-        frame = sys._getframe(1)  # noqa: SLF001 - pydantic does the same for its fields
-        names = frame.f_locals if frame.f_locals is not frame.f_globals else {}
+        around = Surroundings(sys._getframe(1))  # noqa: SLF001 - pydantic does the same for its fields
         origin: Any = saga.__pydantic_generic_metadata__["origin"]
         if origin is not None:  # pydantic makes Transfer[int]: it is Transfer, of other types
-            names = origin.__allframe_definition__.names
+            around = origin.__allframe_definition__.around
             saga.saga_name = origin.saga_name + saga.__name__.removeprefix(origin.__name__)
             saga.saga_version = origin.saga_version
             saga.__allframe_abstract__ = origin.__allframe_abstract__
             saga.__allframe_options__ = origin.__allframe_options__
-        definition = Definition.of(saga, namespace, names)
+        definition = Definition.of(saga, namespace, around)
         type.__setattr__(cls, "__allframe_definition__", definition)
         type.__setattr__(cls, "__allframe_graph__", None)
         for declared in definition.functions:
             if declared.is_plain and not isinstance(vars(cls).get(declared.attribute), Plain):
                 type.__setattr__(cls, declared.attribute, Plain(declared.value))
-        try:
-            is_checked = check(definition)
-        except DefinitionError as error:
-            type.__setattr__(cls, "__allframe_refused__", error)
-            refuse(error)
+        look_again(cls)
+        if not check_or_wait(cls, _check):
             return
-        if is_checked and not definition.abstract:
-            type.__setattr__(cls, "__allframe_graph__", compile_graph(definition))
-            definition.forget_names()
         if not definition.abstract:
             SAGAS.add(saga.saga_name, saga.saga_version, saga)
 
@@ -280,7 +271,7 @@ class SagaMeta(ModelMetaclass):
                 raise refused
             graph = compile_graph(definition)
             type.__setattr__(cls, "__allframe_graph__", graph)
-            definition.forget_names()
+            definition.around.forget()
         return graph
 
 
@@ -297,9 +288,10 @@ class Saga(BaseModel, metaclass=SagaMeta):
     it was must not go on with the class as it is.
 
     ``timeout`` is for the whole saga: wall time from its start, after which it is rolled back. ``unknown_on`` and
-    ``known_on`` add to those of each step. These three are inherited. ``waive`` says what advice of ``allframe check`` does
-    not hold of any of its steps, with the reasons; a subclass adds to it. ``abstract=True`` makes a base for other sagas: it
-    may lack steps or compensations, and cannot be run.
+    ``known_on`` add to those of each step. With ``typecheck=True`` the types inside its steps are checked while they
+    run, by typeguard; if not given, they are under allframe's pytest plugin. These four are inherited. ``waive`` says
+    what advice of ``allframe check`` does not hold of any of its steps, with the reasons; a subclass adds to it.
+    ``abstract=True`` makes a base for other sagas: it may lack steps or compensations, and cannot be run.
 
     Raises:
         DefinitionError: when the class is created, with everything that is wrong with it.
@@ -311,6 +303,14 @@ class Saga(BaseModel, metaclass=SagaMeta):
     saga_version: ClassVar[int]
     __allframe_abstract__: ClassVar[bool] = False
     __allframe_options__: ClassVar[SagaOptions] = SagaOptions()
+
+    if not TYPE_CHECKING:  # type checkers go by the fields
+
+        def __new__(cls, *_, **__):
+            """An instance; names that were missing when the class was created are resolved now, at the latest."""
+            if cls.__dict__.get("__allframe_graph__") is None and not cls.__allframe_abstract__ and cls is not Saga:
+                _ = cls.graph
+            return super().__new__(cls)
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -330,6 +330,7 @@ class Saga(BaseModel, metaclass=SagaMeta):
         timeout: float | timedelta | None = _INHERITED,
         unknown_on: Errors = _INHERITED,
         known_on: Errors = _INHERITED,
+        typecheck: bool | None = _INHERITED,
         waive: Mapping[str, str] | None = None,
         abstract: bool = False,
         **kwargs: Any,
@@ -341,12 +342,14 @@ class Saga(BaseModel, metaclass=SagaMeta):
                 raise
             text = (
                 f"{cls.__name__} has class keywords that no saga takes: {', '.join(kwargs)}. It takes name, version, "
-                "timeout, unknown_on, known_on, waive and abstract."
+                "timeout, unknown_on, known_on, typecheck, waive and abstract."
             )
             raise TypeError(text) from error
         note_place(cls)
+        resolve_bases(cls)
         # Before pydantic would warn of the same, less clearly.
         problems = [_hidden(cls, field) for field in fields_of(cls) if field in _OURS or hasattr(Saga, field)]
+        problems += shadowed_types(cls, place_of(cls))
         if problems:
             refuse_fields(cls, DefinitionError(f"Saga {cls.__qualname__}", problems))
         cls.saga_name = cls.__name__ if name is None else name
@@ -357,9 +360,25 @@ class Saga(BaseModel, metaclass=SagaMeta):
             base.timeout if timeout is _INHERITED else timeout,
             base.unknown_on if unknown_on is _INHERITED else _kinds(unknown_on),
             base.known_on if known_on is _INHERITED else _kinds(known_on),
-            _kept(waive),
+            base.typecheck if typecheck is _INHERITED else typecheck,
+            kept(waive),
             {**base.waived_above, **reasons(base.waive)},
         )
+
+
+def _check(saga: Any) -> bool:
+    """Apply the rules that can be applied now, and compile the class if that was all of them; returns whether it was.
+
+    Raises:
+        DefinitionError: with every problem that was found.
+    """
+    definition: Definition = saga.__allframe_definition__
+    if not check(definition):
+        return False
+    if not definition.abstract:
+        type.__setattr__(saga, "__allframe_graph__", compile_graph(definition, is_checked=True))
+    definition.around.forget()
+    return True
 
 
 #: What every saga has, and `Saga` itself not yet.

@@ -1,13 +1,12 @@
 """A saga class as it was written: what the rules look at, before anything is compiled.
 
-Names in annotations that cannot be resolved yet, a class further down or one of a function around, put off the rules that
-need types, not the others.
+What its annotations mean is for `allframe.saga.resolving`. Names that are not there yet put off the rules that need types,
+not the others.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import inspect
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,14 +20,11 @@ from typing import (
     NoReturn,
     TypeVar,
     get_origin,
-    get_type_hints,
 )
 
-from pydantic import BaseModel, JsonValue, TypeAdapter
+from pydantic import BaseModel, JsonValue
 from pydantic._internal._generics import replace_types
-from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 
-from allframe.errors import Problem
 from allframe.saga.annotations import MISSING
 from allframe.saga.marks import (
     CompensationMark,
@@ -41,16 +37,17 @@ from allframe.saga.marks import (
     place_of_function,
 )
 from allframe.saga.ordering import Order, order_of
+from allframe.saga.surroundings import Surroundings
 from allframe.source import place_of
 
 __all__ = [
     "Declared",
     "Definition",
     "Nameless",
+    "arguments_of",
     "declare",
     "fields_of",
     "seconds",
-    "unresolved_names",
 ]
 
 M = TypeVar("M", StepMark, CompensationMark)
@@ -119,8 +116,8 @@ class Definition:
     #: The names of its fields, inherited ones as well.
     fields: set[str]
     where: str
-    #: Names of the function around the class.
-    names: Mapping[str, Any] = field(default_factory=dict)
+    #: The functions around the class, until its annotations are resolved.
+    around: Surroundings = field(default_factory=Surroundings)
     #: Which step runs before which; names in ``after=`` that no step has are left out.
     order: Order = field(init=False)
     _places: dict[str, int] = field(init=False)
@@ -135,7 +132,7 @@ class Definition:
         return [index for name in names if isinstance(name, str) and (index := self.step_index(name)) is not None]
 
     @classmethod
-    def of(cls, saga: type[BaseModel], namespace: Mapping[str, Any], names: Mapping[str, Any]) -> Definition:
+    def of(cls, saga: type[BaseModel], namespace: Mapping[str, Any], around: Surroundings) -> Definition:
         where = place_of(saga)
         steps: list[Declared[StepMark]] = []
         compensations: list[Declared[CompensationMark]] = []
@@ -153,7 +150,7 @@ class Definition:
         for undo in compensations:
             undo.mark = _by_name(undo, saga, namespace, [step.attribute for step in steps])
         doubled = getattr(namespace, "doubled", ())
-        return cls(saga, steps, compensations, doubled, set(fields_of(saga)), where, dict(names))
+        return cls(saga, steps, compensations, doubled, set(fields_of(saga)), where, around)
 
     @property
     def kind(self) -> str:
@@ -186,6 +183,13 @@ class Definition:
     @property
     def functions(self) -> list[Declared[Any]]:
         return [*self.steps, *self.compensations]
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether it is known which step runs before which: without a circle, and without a name that no step has."""
+        known = {step.attribute for step in self.steps}
+        named = (name for step in self.steps for name in step.mark.after or ())
+        return not self.order.cycle and all(isinstance(name, str) and name in known for name in named)
 
     def step_index(self, attribute: str | Callable[..., Any]) -> int | None:
         return self._places.get(attribute) if isinstance(attribute, str) else None
@@ -222,10 +226,6 @@ class Definition:
             return self.order.before[self._places[declared.attribute]]
         index = self.step_index(declared.mark.step)
         return None if index is None else self.order.before[index] | 1 << index
-
-    def forget_names(self) -> None:
-        """Let go of the function around the class: its names were only for resolving."""
-        self.names = {}
 
 
 def declare(cls: Any, name: str, value: Any, mark: M) -> Declared[M]:
@@ -297,77 +297,18 @@ _MARKED = (types.FunctionType, Misplaced)
 # --- annotations -----------------------------------------------------------------------------------------------------
 
 
-def unresolved_names(definition: Definition) -> list[Problem]:
-    """Resolve what is still text in annotations; returns what could not be."""
-    problems = []
-    names = {**definition.names, **_names_of_bodies(definition), definition.cls.__name__: definition.cls}
-    arguments = _arguments(definition.cls)
-    for declared in definition.functions:
-        if declared.hints is not None or declared.signature is None:
-            continue
-        try:
-            hints = get_type_hints(declared.value, localns=names, include_extras=True)
-            declared.hints = {name: replace_types(hint, arguments) for name, hint in hints.items()}
-        except Exception as error:  # noqa: BLE001 - an annotation is any expression
-            text = f"An annotation of {declared.attribute!r} cannot be resolved: {error}. {_DEFINE_IT}"
-            problems.append(Problem("AF105", text, declared.where, declared.attribute))
-    if undefined := _undefined(definition.cls.model_rebuild, definition.names):
-        text = f"The type of a field cannot be resolved: {undefined}. {_DEFINE_IT}"
-        problems.append(Problem("AF105", text, definition.where))
-    for step in definition.steps:
-        if step.hints and (undefined := _undefined_within(step.output, definition.names)):
-            text = f"What {step.attribute!r} returns cannot be resolved: {undefined}. {_DEFINE_IT}"
-            problems.append(Problem("AF105", text, step.where, step.attribute))
-    return problems
-
-
-_DEFINE_IT = "Define it in the module, or above the class."
-
-
-def _undefined(rebuild: Callable[..., Any], names: Mapping[str, Any]) -> str | None:
-    """What pydantic lacks to build a type with forward references; whatever else is wrong with it is for AF110."""
-    try:
-        rebuild(_types_namespace=names)
-    except PydanticUndefinedAnnotation as error:
-        return error.message
-    except PydanticUserError:
-        pass
-    return None
-
-
-def _undefined_within(annotation: Any, names: Mapping[str, Any]) -> str | None:
-    try:
-        adapter: TypeAdapter[Any] = TypeAdapter(annotation)
-    except Exception:  # noqa: BLE001 - pydantic asks the type, and AF110 says what came of it
-        return None
-    return _undefined(adapter.rebuild, names)
-
-
-def _names_of_bodies(definition: Definition) -> dict[str, Any]:
-    """The names that stand in the class and its bases, such as a nested class; steps and fields are no types."""
-    return {
-        name: value
-        for base in reversed(definition.cls.__mro__)
-        for name, value in vars(base).items()
-        if name[:2] != "__" and name not in definition.fields and not isinstance(value, _METHODS)
-    }
-
-
-_METHODS = (types.FunctionType, property, functools.cached_property, classmethod, staticmethod, Misplaced)
-
-
 def _known_hints(saga: type, name: str, value: Any) -> dict[str, Any] | None:
     """The annotations of an inherited function, as they were resolved where it is written."""
     for base in saga.__mro__[1:]:
         above: Definition | None = base.__dict__.get("__allframe_definition__")
         for declared in above.functions if above else ():
             if declared.attribute == name and declared.value is value and declared.hints is not None:
-                arguments = _arguments(saga)
+                arguments = arguments_of(saga)
                 return {name: replace_types(hint, arguments) for name, hint in declared.hints.items()}
     return None
 
 
-def _arguments(saga: Any) -> dict[Any, Any]:
+def arguments_of(saga: Any) -> dict[Any, Any]:
     """What ``Transfer[int]`` puts in the place of each type variable."""
     made = saga.__pydantic_generic_metadata__
     return (

@@ -41,7 +41,7 @@ def _parameters_can_be_filled(definition: Definition) -> Iterator[Problem]:
             in_vain = isinstance(injected_type(annotation), TypeVar)
             if index is None and _hides_inject(annotation):
                 yield Problem("AF105", _hidden_inject(declared, parameter), declared.where, declared.attribute)
-            elif index is not None and not available >> index & 1 and not filled and not definition.order.cycle:
+            elif index is not None and not available >> index & 1 and not filled and definition.is_ordered:
                 yield Problem("AF106", _too_early(definition, declared, index), declared.where, declared.attribute)
             elif index is None and (in_vain or not filled) and parameter.kind not in _REPORTED_ELSEWHERE:
                 text = _unfillable(definition, declared, parameter, available)

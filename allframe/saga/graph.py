@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
 from typing import Any, Final, Literal
 
 from allframe.errors import PayloadError, Problem, StoreFormatError
 from allframe.payload import Payload
-from allframe.saga import drawing, explaining, svg
+from allframe.saga import drawing, explaining, svg, typechecking
 from allframe.saga.retry import Retry
 
 __all__ = ["Compensation", "Node", "Parameter", "Plan", "SagaGraph", "Source", "Step"]
@@ -142,6 +142,8 @@ class Compensation:
     is_method: bool = True
     #: Whether it is awaited; otherwise it runs on a thread.
     is_async: bool = True
+    #: Its annotations, resolved.
+    hints: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +168,8 @@ class Step:
     is_method: bool = True
     #: Whether it is awaited; otherwise it runs on a thread.
     is_async: bool = True
+    #: Its annotations, resolved.
+    hints: Mapping[str, Any] = field(default_factory=dict)
 
 
 class SagaGraph:
@@ -182,6 +186,7 @@ class SagaGraph:
         steps: tuple[Step, ...],
         model: Payload,
         timeout: float | None = None,
+        typecheck: bool | None = None,
         advise: Callable[[], tuple[Problem, ...]] = tuple,
     ) -> None:
         self._advise = advise
@@ -194,6 +199,9 @@ class SagaGraph:
         self.model = model
         #: Seconds that the whole saga may take, or None.
         self.timeout = timeout
+        #: Whether types are checked while its steps run; None: if they are by default.
+        self.typecheck = typecheck
+        self._checked: dict[int, Callable[..., Any]] = {}
 
     @cached_property
     def advice(self) -> tuple[Problem, ...]:
@@ -239,6 +247,14 @@ class SagaGraph:
     def self_of(self, saga: Any, step: int) -> Any:
         """What the functions of a step are given as ``self``."""
         return saga
+
+    def function_of(self, part: Step | Compensation) -> Callable[..., Any]:
+        """What is called for it: its function, with the types checked where that is asked for."""
+        if not typechecking.is_on(self.typecheck):
+            return part.function
+        if id(part) not in self._checked:
+            self._checked[id(part)] = typechecking.checked(part.function, part.hints)
+        return self._checked[id(part)]
 
     def wanted(self) -> dict[Any, str]:
         """Every injected type that has to be there, and who first asks: ``step 'debit', parameter 'bank'``."""

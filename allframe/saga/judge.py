@@ -29,6 +29,7 @@ from allframe.saga.records import (
     StepUnknown,
 )
 from allframe.saga.retry import Retry
+from allframe.saga.typechecking import Wrong, wrong_type
 
 __all__ = ["Ended", "judge_compensation", "judge_step"]
 
@@ -53,7 +54,10 @@ def judge_step(step: Step, context: StepContext, this: Attempt, now: int, versio
         return _succeeded(step, context, this, now, versions)
     if this.making is not None:
         return _not_begun(step, context, this)
-    number, error = context.attempt, this.error
+    number, error, wrong = context.attempt, this.error, wrong_type(this.error)
+    if wrong is Wrong.RETURN:
+        assert error is not None
+        return _lost(step, context, this, error)
     if this.silenced:
         cut = this.cut and not this.overdue
         reason = UnknownReason.CANCELLED if cut else UnknownReason.DEADLINE
@@ -63,8 +67,8 @@ def judge_step(step: Step, context: StepContext, this: Attempt, now: int, versio
         return Ended(silenced, retry=None if cut else _admitted(step.retry, TimeoutError()), error=error)
     assert error is not None
     refused = is_refusal(error)
-    retry = None if refused else _admitted(step.retry, error)
-    if is_unknown(error, unknown_on=step.unknown_on, known_on=step.known_on):
+    retry = None if refused or wrong else _admitted(step.retry, error)
+    if wrong is Wrong.VARIABLE or is_unknown(error, unknown_on=step.unknown_on, known_on=step.known_on):
         silent = StepUnknown(step=step.name, attempt=number, reason=UnknownReason.SILENCE, error=describe(error))
         return Ended(silent, retry=retry, error=error)
     failed = StepFailed(step=step.name, attempt=number, error=describe(error), refused=refused, begun=this.begun)
@@ -99,9 +103,7 @@ def _succeeded(step: Step, context: StepContext, this: Attempt, now: int, versio
         stored = store_output(step, this.value, versions)
         writes, events = _emitted(context, stored.events, now, versions)
     except Exception as error:  # noqa: BLE001 - serializers, templates and __eq__ are the user's, and the effect is there
-        info = describe(error)
-        lost = StepOutputLost(step=step.name, attempt=context.attempt, error=info, late=late, timeout=timeout)
-        return Ended(lost, error=error)
+        return _lost(step, context, this, error)
     record = StepSucceeded(
         step=step.name,
         attempt=context.attempt,
@@ -112,6 +114,14 @@ def _succeeded(step: Step, context: StepContext, this: Attempt, now: int, versio
         timeout=timeout,
     )
     return Ended(record, writes=writes, events=events, value=stored.value)
+
+
+def _lost(step: Step, context: StepContext, this: Attempt, error: BaseException) -> Ended:
+    """It returned, and what it returned cannot be stored or is of another type."""
+    timeout = this.timeout if this.overdue else None
+    info, number = describe(error), context.attempt
+    lost = StepOutputLost(step=step.name, attempt=number, error=info, late=this.overdue, timeout=timeout)
+    return Ended(lost, error=error)
 
 
 def judge_compensation(

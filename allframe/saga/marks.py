@@ -71,6 +71,8 @@ class SagaOptions:
     timeout: float | timedelta | None = None
     unknown_on: tuple[Any, ...] = ()
     known_on: tuple[Any, ...] = ()
+    #: Whether types are checked while its steps run; None: if they are by default.
+    typecheck: bool | None = None
     #: Advice that does not hold of anything in it, with the reasons, as it was given; and what the classes above it waive.
     waive: Any = field(default=None, hash=False)
     waived_above: Mapping[str, str] = field(default_factory=dict, hash=False)

@@ -173,7 +173,7 @@ class Performer:
         scope = self._scopes.open(index, self.engine.provider, part.parameters, context, this)
 
         async def body() -> Any:
-            function = partial(part.function, *positional, **arguments, **await scope.made())
+            function = partial(self.graph.function_of(part), *positional, **arguments, **await scope.made())
             if part.is_async:
                 return await function()
             return await on_thread(self.engine.threads, scope.kept_by(function), this)

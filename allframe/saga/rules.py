@@ -22,6 +22,7 @@ from allframe.saga.definition import Declared, Definition, Nameless
 from allframe.saga.marks import CompensationMark, SagaOptions, StepMark
 from allframe.saga.owners import bases_share_no_names, what_has_the_name
 from allframe.saga.retry import LONGEST, Retry, is_number
+from allframe.saga.typechecking import is_installed
 from allframe.saga.waivers import check_waivers
 
 __all__ = ["NAME_RULE", "RULES", "check_structure", "is_name", "unlimited"]
@@ -158,7 +159,7 @@ def _assigned_once(definition: Definition) -> Iterator[Problem]:
 def _every_effect_can_be_undone(definition: Definition) -> Iterator[Problem]:
     if any(not undo.mark.step or isinstance(undo.mark.step, Nameless) for undo in definition.compensations):
         return  # it says no step's name (AF113), and may be the one that is missing
-    if not _is_ordered(definition):
+    if not definition.is_ordered:
         return  # nobody knows what comes after what
     pivot, order = definition.pivot, definition.order
     for i, step in enumerate(definition.steps):
@@ -208,13 +209,6 @@ def _order_makes_sense(definition: Definition) -> Iterator[Problem]:
         yield Problem("AF108", _circle(definition, cycle), first.where, first.attribute)
 
 
-def _is_ordered(definition: Definition) -> bool:
-    """Whether it is known which step runs before which: without a circle, and without a name that no step has."""
-    known = {step.attribute for step in definition.steps}
-    named = (name for step in definition.steps for name in step.mark.after or ())
-    return not definition.order.cycle and all(isinstance(name, str) and name in known for name in named)
-
-
 def _circle(definition: Definition, cycle: Sequence[int]) -> str:
     steps = [definition.steps[i] for i in cycle]
     if len(steps) == 1:
@@ -231,7 +225,7 @@ def _options_make_sense(definition: Definition) -> Iterator[Problem]:
     options = definition.options
     if not isinstance(abstract := getattr(definition.cls, "__allframe_abstract__", False), bool):
         yield Problem("AF109", f"The saga has abstract={abstract!r}. Expected True or False.", definition.where)
-    for text in (*unlimited(options.timeout), *_no_errors(options)):
+    for text in (*unlimited(options.timeout), *_no_errors(options), *_no_typecheck(options)):
         yield Problem("AF109", f"The saga has {text}", definition.where)
     for step in definition.steps:
         for text in (*_no_errors(step.mark), *_no_flags(step.mark)):
@@ -268,6 +262,13 @@ def _no_flags(mark: StepMark) -> Iterator[str]:
             yield f"{name}={flag!r}. Expected True or False."
 
 
+def _no_typecheck(said: SagaOptions) -> Iterator[str]:
+    if said.typecheck not in (True, False, None):
+        yield f"typecheck={said.typecheck!r}. Expected True, False, or None: as it is by default."
+    elif said.typecheck and not is_installed():
+        yield "typecheck=True, which needs typeguard, and that is not installed: pip install 'allframe[typecheck]'."
+
+
 def _no_errors(said: SagaOptions | StepMark) -> Iterator[str]:
     for name in ("unknown_on", "known_on"):
         for kind in getattr(said, name):
@@ -285,7 +286,7 @@ def _one_pivot(definition: Definition) -> Iterator[Problem]:
             step.where,
             step.attribute,
         )
-    if not marked or not _is_ordered(definition):
+    if not marked or not definition.is_ordered:
         return
     start, order = definition.steps.index(marked[0]), definition.order
     for i, step in enumerate(definition.steps):

@@ -12,25 +12,28 @@ import sys
 import types
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from datetime import timedelta
-from typing import Any, ClassVar, Final, Literal, cast, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, cast, dataclass_transform
 
 from pydantic import BaseModel, Field, PrivateAttr
 from pydantic._internal._model_construction import ModelMetaclass
 
 from allframe.errors import DefinitionError, Problem
 from allframe.naming import Names
-from allframe.refusing import refuse, refuse_fields
+from allframe.refusing import refuse_fields
 from allframe.saga.advice import advice_of, may_stay_unknown, pivot_advice
 from allframe.saga.compiling import compile_graph
 from allframe.saga.declare import Errors, compensates, step
-from allframe.saga.definition import Declared, Definition, declare, fields_of, unresolved_names
+from allframe.saga.definition import Declared, Definition, declare, fields_of
 from allframe.saga.fitting import check_types
 from allframe.saga.graph import Node, Step
 from allframe.saga.marks import FROZEN, CompensationMark, Misplaced, SagaOptions, StepMark, mark_of, place_of_function
+from allframe.saga.resolving import resolve_bases, shadowed_types, unresolved_names
 from allframe.saga.retry import Retry
 from allframe.saga.rules import check_structure
 from allframe.saga.storable import check_storage
-from allframe.saga.waivers import reasons
+from allframe.saga.surroundings import Surroundings
+from allframe.saga.waiting import check_or_wait, look_again
+from allframe.saga.waivers import kept, reasons
 from allframe.source import note_place, place_in, place_of
 
 __all__ = ["STEPS", "SagaStep", "parts_of", "pivot_advice_of", "step_advice"]
@@ -118,23 +121,19 @@ class StepMeta(ModelMetaclass):
             return  # SagaStep itself
         made = cast("type[SagaStep]", cls)
         # The names of the function that the class is written in, for annotations that are still text.
-        frame = sys._getframe(1)  # noqa: SLF001 - pydantic does the same for its fields
-        names: Mapping[str, Any] = frame.f_locals if frame.f_locals is not frame.f_globals else {}
+        around = Surroundings(sys._getframe(1))  # noqa: SLF001 - pydantic does the same for its fields
         origin: Any = made.__pydantic_generic_metadata__["origin"]
         if origin is not None:  # pydantic makes Pay[int]: it is Pay, of other types
-            names = origin.__allframe_definition__.names
+            around = origin.__allframe_definition__.around
             made.step_name = origin.step_name + made.__name__.removeprefix(origin.__name__)
             made.step_version, made.__allframe_abstract__ = origin.step_version, origin.__allframe_abstract__
-        definition = _definition_of(made, namespace, names)
+        definition = _definition_of(made, namespace, around)
         type.__setattr__(cls, "__allframe_definition__", definition)
         type.__setattr__(cls, "__allframe_parts__", None)
         if made.__allframe_abstract__:
             return
-        try:
-            _check(definition, namespace, kwargs)
-        except DefinitionError as error:
-            type.__setattr__(cls, "__allframe_refused__", error)
-            refuse(error)
+        look_again(cls)
+        if not check_or_wait(cls, lambda _: _check(definition, namespace, kwargs), _is_whole):
             return
         STEPS.add(made.step_name, made.step_version, made)
 
@@ -173,6 +172,14 @@ class SagaStep(BaseModel, metaclass=StepMeta):
     __allframe_keywords__: ClassVar[Mapping[str, Any]] = {}
     __allframe_waive__: ClassVar[Any] = None
 
+    if not TYPE_CHECKING:  # type checkers go by the fields
+
+        def __new__(cls, *_, **__):
+            """An instance; names that were missing when the class was created are resolved now, at the latest."""
+            if cls.__dict__.get("__allframe_parts__") is None and not cls.__allframe_abstract__:
+                parts_of(cls)
+            return super().__new__(cls)
+
     def __init_subclass__(
         cls,
         *,
@@ -200,8 +207,10 @@ class SagaStep(BaseModel, metaclass=StepMeta):
             )
         super().__init_subclass__()
         note_place(cls)
+        resolve_bases(cls)
         # Before pydantic would warn of the same, less clearly.
         problems = [_hidden(cls, field) for field in fields_of(cls) if field in _OURS or hasattr(SagaStep, field)]
+        problems += shadowed_types(cls, place_of(cls))
         if problems:
             refuse_fields(cls, DefinitionError(f"Step {cls.__qualname__}", problems))
         options |= {"timeout": timeout, "retry": retry, "readonly": readonly, "pivot": pivot, "idempotent": idempotent}
@@ -210,7 +219,7 @@ class SagaStep(BaseModel, metaclass=StepMeta):
         options |= {"if_unknown": if_unknown}
         given = {option: value for option, value in options.items() if value is not _INHERITED}
         cls.__allframe_keywords__ = {**cls.__allframe_keywords__, **given}
-        cls.__allframe_waive__ = dict(waive) if isinstance(waive, Mapping) else waive
+        cls.__allframe_waive__ = kept(waive)
         cls.__allframe_abstract__ = abstract
         cls.step_name = cls.__name__ if name is None else name
         cls.step_version = version
@@ -235,7 +244,7 @@ def parts_of(cls: type[SagaStep]) -> tuple[Node, Step]:
         # A lone step that nothing can undo would be the pivot.
         parts = dataclasses.replace(graph.plan.nodes[0], pivot=definition.steps[0].mark.pivot), graph.steps[0]
         type.__setattr__(cls, "__allframe_parts__", parts)
-        definition.forget_names()
+        definition.around.forget()
     return parts
 
 
@@ -260,7 +269,7 @@ def pivot_advice_of(cls: type[SagaStep], name: str, where: str) -> Iterator[Prob
         yield dataclasses.replace(advice, waived=waived)
 
 
-def _definition_of(cls: type[SagaStep], body: Mapping[str, Any], names: Mapping[str, Any]) -> StepDefinition:
+def _definition_of(cls: type[SagaStep], body: Mapping[str, Any], around: Surroundings) -> StepDefinition:
     execute, compensate = (inspect.getattr_static(cls, name, None) for name in _FUNCTIONS)
     marks = _marks(cls.__allframe_keywords__)
     return StepDefinition(
@@ -274,12 +283,12 @@ def _definition_of(cls: type[SagaStep], body: Mapping[str, Any], names: Mapping[
         doubled=getattr(body, "doubled", ()),
         fields=set(fields_of(cls)),
         where=place_of(cls),
-        names=dict(names),
+        around=around,
     )
 
 
-def _check(definition: StepDefinition, body: Mapping[str, Any], keywords: Mapping[str, Any]) -> None:
-    """Apply the rules that can be applied now, and compile the class if that was all of them."""
+def _check(definition: StepDefinition, body: Mapping[str, Any], keywords: Mapping[str, Any]) -> bool:
+    """Apply the rules that can be applied now, and compile the class if that was all of them; returns whether it was."""
     problems = list(_own_rules(definition, body, keywords))
     # That of a class without steps speaks of @step.
     problems += [problem for problem in check_structure(definition) if problem.rule != "AF111"]
@@ -290,6 +299,15 @@ def _check(definition: StepDefinition, body: Mapping[str, Any], keywords: Mappin
         raise DefinitionError(definition.title, problems)
     if resolved:
         parts_of(definition.cls)
+    return resolved
+
+
+def _is_whole(cls: Any) -> bool:
+    """Compile a class, if the names that it waited for are there; returns whether they are."""
+    if unresolved_names(cls.__allframe_definition__):
+        return False
+    parts_of(cls)
+    return True
 
 
 def _own_rules(definition: StepDefinition, body: Mapping[str, Any], keywords: Mapping[str, Any]) -> Iterator[Problem]:

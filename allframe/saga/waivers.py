@@ -17,7 +17,7 @@ from allframe.errors import Problem
 from allframe.naming import nearest
 from allframe.saga.definition import Declared, Definition
 
-__all__ = ["ADVICE", "NONE", "WAIVABLE", "check_waivers", "reasons"]
+__all__ = ["ADVICE", "NONE", "WAIVABLE", "check_waivers", "kept", "reasons"]
 
 #: All advice in one line each.
 ADVICE: Final[dict[str, str]] = {
@@ -33,6 +33,11 @@ WAIVABLE: Final = tuple(sorted(ADVICE.keys() - {"AF205"}))
 
 #: Nothing is waived.
 NONE: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+def kept(waive: Any) -> Any:
+    """A copy, which nobody else changes; what is no mapping is for AF109 to tell."""
+    return dict(waive) if isinstance(waive, Mapping) else waive
 
 
 def reasons(waive: Any) -> Mapping[str, str]:

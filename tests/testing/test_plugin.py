@@ -167,6 +167,58 @@ def test_its_fixtures_work_where_tests_are_spread_over_processes(
     assert set(re.findall(r"^\[(gw\d)\]", result.stdout.str(), flags=re.MULTILINE)) == {"gw0", "gw1"}
 
 
+@pytest.mark.parametrize(
+    ("ini", "error"),
+    [("", "StepUnknown"), ("allframe_typecheck = true", "StepUnknown"), ("allframe_typecheck = no", "None")],
+)
+def test_types_are_checked_in_tests_unless_the_project_says_no(project: pytest.Pytester, ini: str, error: str) -> None:
+    project.makeini(f"[pytest]\n{ini}\n")
+    project.makepyfile(
+        trips="""
+        from allframe import Saga, step
+
+        class Trip(Saga):
+            @step(readonly=True)
+            async def hotel(self) -> int:
+                room: int = "seven"
+                return len(room)
+        """,
+        test_trips=f"""
+        from trips import Trip
+
+        def test_trip(run_saga_sync):
+            assert type(run_saga_sync(Trip()).error).__name__.replace("NoneType", "None") == {error!r}
+        """,
+    )
+
+    project.runpytest_subprocess("-W", "error", "-p", "allframe.testing.plugin").assert_outcomes(passed=1)
+
+
+def test_types_are_checked_only_while_tests_run(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        test_it="""
+        import allframe
+        from allframe.saga import typechecking
+
+        def test_on():
+            assert typechecking.is_on(None)
+            assert not typechecking.is_on(False)
+        """
+    )
+    project.makeconftest("""
+        import allframe
+        from allframe.saga import typechecking
+
+        def pytest_sessionfinish():
+            assert not typechecking.is_on(None)
+    """)
+
+    result = project.runpytest_subprocess("-W", "error", "-p", "allframe.testing.plugin")
+
+    result.assert_outcomes(passed=1)
+    assert result.ret == 0
+
+
 def test_every_fixture_is_documented() -> None:
     fixtures = {
         name for name, value in vars(pytest_allframe).items() if type(value).__name__.startswith("FixtureFunction")
