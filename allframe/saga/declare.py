@@ -172,8 +172,9 @@ _PydanticBody: Any = type(ModelMetaclass.__prepare__("", ()))
 class _Body(_PydanticBody):  # type: ignore[misc]
     """A class body that remembers what was assigned twice: Python keeps only the second."""
 
-    def __init__(self) -> None:
+    def __init__(self, bases: tuple[type, ...]) -> None:
         super().__init__()
+        self._bases = bases
         #: Names assigned twice, with both places.
         self.doubled: list[tuple[str, str, str]] = []
         self._places: dict[str, str] = {}
@@ -183,7 +184,7 @@ class _Body(_PydanticBody):  # type: ignore[misc]
         if mark is not None and not isinstance(value, types.FunctionType):
             value = marked(value, mark)  # a property around a step, and the like: pydantic would not have it
         place = self._place(name, value, sys._getframe(1))  # noqa: SLF001 - the body that is being run
-        if name in self and self._loses_a_mark(self[name], value):
+        if name in self and (self._loses_a_mark(self[name], value) or self._overrides(name, value)):
             self.doubled.append((name, self._places.get(name, place), place))
             if mark is None:
                 return  # a value that is no field would be pydantic's error, and not ours
@@ -195,11 +196,20 @@ class _Body(_PydanticBody):  # type: ignore[misc]
             return False  # a = step(a)
         return mark_of(before) is not None or mark_of(value) is not None
 
+    def _overrides(self, name: str, value: Any) -> bool:
+        """Whether it is another function in the place of an inherited step or compensation, whose mark it has."""
+        return code_of(value) is not code_of(self[name]) and any(_inherits(base, name) for base in self._bases)
+
     def _place(self, name: str, value: Any, frame: FrameType) -> str:
         """Where ``name`` gets its value: the function's own place if it is written here."""
         code = code_of(value)
         written_here = code is not None and code.co_qualname == f"{self.get('__qualname__')}.{name}"
         return (written_here and place_of_function(value)) or place_in(frame)
+
+
+def _inherits(base: type, name: str) -> bool:
+    """Whether ``base`` has a step or a compensation of this name."""
+    return any(mark_of(vars(each).get(name)) is not None for each in base.__mro__)
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(Field, PrivateAttr))
@@ -210,7 +220,7 @@ class SagaMeta(ModelMetaclass):
     def __prepare__(  # type: ignore[override]
         metacls, name: str, bases: tuple[type, ...], /, **kwargs: Any
     ) -> MutableMapping[str, object]:
-        return _Body()
+        return _Body(bases)
 
     def __init__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], /, **kwargs: Any) -> None:
         super().__init__(name, bases, namespace)
@@ -323,6 +333,11 @@ class Saga(BaseModel, metaclass=SagaMeta):
         note_place(cls)
         # Before pydantic would warn of the same, less clearly.
         problems = [_hidden(cls, field) for field in fields_of(cls) if field in _OURS or hasattr(Saga, field)]
+        problems += [
+            _in_its_place(cls, field)
+            for field in _own_fields(cls)
+            if any(_inherits(base, field) for base in cls.__bases__)
+        ]
         if problems:
             raise DefinitionError(f"Saga {cls.__qualname__}", problems)
         cls.saga_name = cls.__name__ if name is None else name
@@ -344,6 +359,18 @@ def _hidden(cls: type, field: str) -> Problem:
     return Problem(
         "AF115",
         f"The field {field!r} hides Saga.{field}, which every saga has. Give the field another name.",
+        place_of(cls),
+    )
+
+
+def _own_fields(cls: type) -> list[str]:
+    return [field for field in fields_of(cls) if field in cls.__dict__.get("__annotations__", {})]
+
+
+def _in_its_place(cls: type, field: str) -> Problem:
+    return Problem(
+        "AF114",
+        f"{field!r} is a field, and an inherited step or compensation, and Python keeps only one of them. Rename one.",
         place_of(cls),
     )
 

@@ -164,7 +164,7 @@ def _may_be(made: Any, taken: Any) -> bool:
         return True
     if not all(isinstance(side, type) and get_origin(side) is None for side in (made, taken)):
         return True
-    if (made, taken) in ((int, float), (int, complex), (float, complex)):
+    if (made, taken) in ((int, float), (bool, float), (int, complex), (float, complex)):
         return True
     try:
         return issubclass(made, taken) or issubclass(taken, made)
