@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 from allframe import EffectUnknown, SagaOrchestrator, SagaStatus, StepContext
@@ -35,18 +34,22 @@ def made_of(mutant: Mutant) -> Any | None:
         return None
 
 
-async def endings(saga: Any, clock: VirtualClock) -> AsyncIterator[tuple[str, SagaStatus, dict[str, str]]]:
-    """How it ends when nothing goes wrong, and when each thing that it does is refused, or its answer is lost, in turn.
+async def endings(saga: Any, clock: VirtualClock) -> list[tuple[str, SagaStatus, dict[str, str]]]:
+    """How it ends when each thing that it does is refused, or its answer is lost, in turn; nothing where it does not even
+    complete undisturbed.
 
     Each with what was done to it and what stands at the far side then.
     """
-    yield "nothing", *(_far := await _run(saga, clock, _Lossy()))[:2]
-    for what in dict.fromkeys(call.removeprefix("do ") for call in _far[2] if call.startswith("do ")):
+    status, _, calls = await _run(saga, clock, _Lossy())
+    ends: list[tuple[str, SagaStatus, dict[str, str]]] = []
+    for what in dict.fromkeys(call.removeprefix("do ") for call in calls) if status is SagaStatus.COMPLETED else ():
         refusing, losing = _Lossy(), _Lossy()
         refusing.refuse(what)
         losing.lost = what
         for how, far in (("refused", refusing), ("lost", losing)):
-            yield f"{what} {how}", *(await _run(saga, clock, far))[:2]
+            status, standing, _ = await _run(saga, clock, far)
+            ends.append((f"{what} {how}", status, standing))
+    return ends
 
 
 async def _run(saga: Any, clock: VirtualClock, far: Far) -> tuple[SagaStatus, dict[str, str], list[str]]:
