@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import functools
 import sys
-import types
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from datetime import timedelta
-from types import FrameType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias, TypeVar, cast, dataclass_transform, overload
 
 from pydantic import BaseModel, Field, PrivateAttr
@@ -21,6 +19,7 @@ from allframe.errors import DefinitionError, Problem
 from allframe.masking import hidden_args, may_hold_secrets
 from allframe.naming import Names
 from allframe.refusing import refuse_fields
+from allframe.saga.bodies import Body, inherits
 from allframe.saga.compiling import check, compile_graph
 from allframe.saga.definition import Definition, fields_of
 from allframe.saga.graph import SagaGraph
@@ -32,17 +31,15 @@ from allframe.saga.marks import (
     Plain,
     SagaOptions,
     StepMark,
-    code_of,
     mark_of,
     marked,
-    place_of_function,
 )
 from allframe.saga.resolving import resolve_bases, shadowed_types
 from allframe.saga.retry import Retry
 from allframe.saga.surroundings import Surroundings
 from allframe.saga.waiting import check_or_wait, look_again
 from allframe.saga.waivers import kept, reasons
-from allframe.source import note_place, place_in, place_of
+from allframe.source import note_place, place_of
 
 __all__ = ["SAGAS", "Saga", "compensates", "step"]
 
@@ -178,42 +175,6 @@ def compensates(
 
 
 # pydantic notes decorators that are overridden in the body; ours notes steps as well.
-_PydanticBody: Any = type(ModelMetaclass.__prepare__("", ()))
-
-
-class _Body(_PydanticBody):  # type: ignore[misc]
-    """A class body that remembers what was assigned twice: Python keeps only the second."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        #: Names assigned twice, with both places.
-        self.doubled: list[tuple[str, str, str]] = []
-        self._places: dict[str, str] = {}
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        mark = mark_of(value)
-        if mark is not None and not isinstance(value, types.FunctionType):
-            value = marked(value, mark)  # a property around a step, and the like: pydantic would not have it
-        place = self._place(name, value, sys._getframe(1))  # noqa: SLF001 - the body that is being run
-        if name in self and self._loses_a_mark(self[name], value):
-            self.doubled.append((name, self._places.get(name, place), place))
-            if mark is None:
-                return  # a value that is no field would be pydantic's error, and not ours
-        self._places[name] = place
-        super().__setitem__(name, value)
-
-    def _loses_a_mark(self, before: Any, value: Any) -> bool:
-        if mark_of(value) is not None and code_of(before) is not None and code_of(before) is code_of(value):
-            return False  # a = step(a)
-        return mark_of(before) is not None or mark_of(value) is not None
-
-    def _place(self, name: str, value: Any, frame: FrameType) -> str:
-        """Where ``name`` gets its value: the function's own place if it is written here."""
-        code = code_of(value)
-        written_here = code is not None and code.co_qualname == f"{self.get('__qualname__')}.{name}"
-        return (written_here and place_of_function(value)) or place_in(frame)
-
-
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(Field, PrivateAttr))
 class SagaMeta(ModelMetaclass):
     """Compiles the class when it is created, or when its annotations can first be resolved."""
@@ -222,7 +183,7 @@ class SagaMeta(ModelMetaclass):
     def __prepare__(  # type: ignore[override]
         metacls, name: str, bases: tuple[type, ...], /, **kwargs: Any
     ) -> MutableMapping[str, object]:
-        return _Body()
+        return Body(bases)
 
     def __init__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], /, **kwargs: Any) -> None:
         super().__init__(name, bases, namespace)
@@ -349,6 +310,11 @@ class Saga(BaseModel, metaclass=SagaMeta):
         resolve_bases(cls)
         # Before pydantic would warn of the same, less clearly.
         problems = [_hidden(cls, field) for field in fields_of(cls) if field in _OURS or hasattr(Saga, field)]
+        problems += [
+            _in_its_place(cls, field)
+            for field in _own_fields(cls)
+            if any(inherits(base, field) for base in cls.__bases__)
+        ]
         problems += shadowed_types(cls, place_of(cls))
         if problems:
             refuse_fields(cls, DefinitionError(f"Saga {cls.__qualname__}", problems))
@@ -389,6 +355,19 @@ def _hidden(cls: type, field: str) -> Problem:
     return Problem(
         "AF115",
         f"The field {field!r} hides Saga.{field}, which every saga has. Give the field another name.",
+        place_of(cls),
+        field,
+    )
+
+
+def _own_fields(cls: type) -> list[str]:
+    return [field for field in fields_of(cls) if field in cls.__dict__.get("__annotations__", {})]
+
+
+def _in_its_place(cls: type, field: str) -> Problem:
+    return Problem(
+        "AF114",
+        f"{field!r} is a field, and an inherited step or compensation, and Python keeps only one of them. Rename one.",
         place_of(cls),
         field,
     )

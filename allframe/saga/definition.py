@@ -251,7 +251,8 @@ def _is_class_variable(annotation: Any) -> bool:
 def _marked(saga: type, namespace: Mapping[str, Any]) -> Iterator[tuple[str, Any, StepMark | CompensationMark]]:
     """Each name that is marked in the saga or above it, with the value that the saga has there and the nearest mark."""
     # Of a name that is also a field, pydantic took the value.
-    own = {**vars(saga), **{name: value for name, value in namespace.items() if mark_of(value)}}
+    own = {name: value for name, value in namespace.items() if mark_of(value)}
+    own = {**own, **vars(saga), **own}  # in the order in which they are written
     bodies = [own, *(vars(base) for base in saga.__mro__[1:])]
     for name in _marked_names(saga, own):
         values = [body[name] for body in bodies if name in body]

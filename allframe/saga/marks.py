@@ -159,7 +159,7 @@ def function_of(value: Any) -> Any:
 
 def is_same(value: Any, given: Any) -> bool:
     """Whether ``value`` is ``given``, or the marked copy of it."""
-    ours, theirs = _inner(value), _inner(given)
+    ours, theirs = _inner(value.thing if isinstance(value, Misplaced) else value), _inner(given)
     return ours is theirs or (
         isinstance(ours, types.FunctionType)
         and isinstance(theirs, types.FunctionType)

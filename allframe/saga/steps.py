@@ -327,7 +327,7 @@ def _own_rules(definition: StepDefinition, body: Mapping[str, Any], keywords: Ma
             text = f"{declared.attribute!r} has no first parameter `self`: it is a method of its step."
             yield Problem("AF113", text, declared.where, declared.attribute)
     idle = [option for option in _UNDO_OPTIONS if option in keywords]
-    if idle and not definition.compensations:
+    if idle and definition.steps and not definition.compensations:
         text = (
             f"It has {', '.join(idle)} and no `compensate`. Write `async def compensate(self) -> ...`, or take it away."
         )

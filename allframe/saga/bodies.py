@@ -1,0 +1,61 @@
+"""The body of a saga class while it is run: it sees what Python forgets, a name that is given a second value."""
+
+from __future__ import annotations
+
+import sys
+import types
+from types import FrameType
+from typing import Any
+
+from pydantic._internal._model_construction import ModelMetaclass
+
+from allframe.saga.marks import code_of, mark_of, marked, place_of_function
+from allframe.source import place_in
+
+__all__ = ["Body", "inherits"]
+
+#: A dict, and whatever pydantic makes of it.
+_PydanticBody: Any = type(ModelMetaclass.__prepare__("", ()))
+
+
+class Body(_PydanticBody):  # type: ignore[misc]
+    """A class body that remembers what was assigned twice: Python keeps only the second."""
+
+    def __init__(self, bases: tuple[type, ...]) -> None:
+        super().__init__()
+        self._bases = bases
+        #: Names assigned twice, with both places.
+        self.doubled: list[tuple[str, str, str]] = []
+        self._places: dict[str, str] = {}
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        mark = mark_of(value)
+        if mark is not None and not isinstance(value, types.FunctionType):
+            value = marked(value, mark)  # a property around a step, and the like: pydantic would not have it
+        place = self._place(name, value, sys._getframe(1))  # noqa: SLF001 - the body that is being run
+        if name in self and (self._loses_a_mark(self[name], value) or self._overrides(name, value)):
+            self.doubled.append((name, self._places.get(name, place), place))
+            if mark is None:
+                return  # a value that is no field would be pydantic's error, and not ours
+        self._places[name] = place
+        super().__setitem__(name, value)
+
+    def _loses_a_mark(self, before: Any, value: Any) -> bool:
+        if mark_of(value) is not None and code_of(before) is not None and code_of(before) is code_of(value):
+            return False  # a = step(a)
+        return mark_of(before) is not None or mark_of(value) is not None
+
+    def _overrides(self, name: str, value: Any) -> bool:
+        """Whether it is another function in the place of an inherited step or compensation, whose mark it has."""
+        return code_of(value) is not code_of(self[name]) and any(inherits(base, name) for base in self._bases)
+
+    def _place(self, name: str, value: Any, frame: FrameType) -> str:
+        """Where ``name`` gets its value: the function's own place if it is written here."""
+        code = code_of(value)
+        written_here = code is not None and code.co_qualname == f"{self.get('__qualname__')}.{name}"
+        return (written_here and place_of_function(value)) or place_in(frame)
+
+
+def inherits(base: type, name: str) -> bool:
+    """Whether ``base`` has a step or a compensation of this name."""
+    return any(mark_of(vars(each).get(name)) is not None for each in base.__mro__)
