@@ -167,7 +167,8 @@ class EventStore:
         """
         backend = self.opened()
         check_stream(stream)
-        check_whole("the version of a snapshot", version, 0)
+        if not isinstance(version, int):
+            check_whole("the version of a snapshot", version, 1)
         await backend.save_snapshot(to_stored(stream, snapshot, version, time.time_ns() // 1000))
 
     async def flush(self) -> None:
