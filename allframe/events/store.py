@@ -167,8 +167,9 @@ class EventStore:
         """
         backend = self.opened()
         check_stream(stream)
-        if not isinstance(version, int):
-            check_whole("the version of a snapshot", version, 1)
+        given: object = version
+        if not isinstance(given, int):
+            check_whole("the version of a snapshot", given, 1)
         await backend.save_snapshot(to_stored(stream, snapshot, version, time.time_ns() // 1000))
 
     async def flush(self) -> None:
@@ -347,7 +348,9 @@ def _write(
     stream: str, events: Sequence[Event], expected: int | None, now: int, metadata: Mapping[str, Any] | None
 ) -> Write:
     check_stream(stream)
-    check_whole("expected_version", expected, 0, otherwise="whatever it has")
+    given: object = expected
+    if not isinstance(given, int):  # one below 0 is one that the stream does not have
+        check_whole("expected_version", given, 0, otherwise="whatever it has")
     if stream.startswith("$"):
         raise PayloadError(
             f"Nothing can be appended to the stream {stream!r}: names that begin with '$' are allframe's own. Give it "

@@ -108,11 +108,6 @@ ASKED: list[tuple[Call, type[Exception], str]] = [
         ValueError,
         "expected_version from 0, or None .* found '1'",
     ),
-    (
-        lambda store: store.append("a", [ONE], expected_version=-1),
-        ValueError,
-        "or None for whatever it has, found -1",
-    ),
     (lambda store: store.append_many([("a", [ONE])]), PayloadError, r"is no write. Expected a list of \(\"stream\""),
     (lambda store: store.append_many(5), PayloadError, "5 is no list of writes"),
     (lambda store: store.get_events(5), PayloadError, "The name of a stream is 5"),
