@@ -174,7 +174,6 @@ def compensates(
     return cast("Callable[[F], F]", Misplaced(given, mark, text))
 
 
-# pydantic notes decorators that are overridden in the body; ours notes steps as well.
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(Field, PrivateAttr))
 class SagaMeta(ModelMetaclass):
     """Compiles the class when it is created, or when its annotations can first be resolved."""
