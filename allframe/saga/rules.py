@@ -341,7 +341,7 @@ def _names_are_distinct(definition: Definition) -> Iterator[Problem]:
             )
 
 
-def _nothing_is_hidden(definition: Definition) -> Iterator[Problem]:
+def _functions_hide_nothing(definition: Definition) -> Iterator[Problem]:
     taken = {*dir(BaseModel), "graph", "saga_name", "saga_version"}
     for declared in definition.functions:
         if declared.attribute in taken:
@@ -372,5 +372,5 @@ _STRUCTURE: tuple[Callable[[Definition], Iterator[Problem]], ...] = (
     steps_are_functions,
     defaults_are_values,
     _names_are_distinct,
-    _nothing_is_hidden,
+    _functions_hide_nothing,
 )

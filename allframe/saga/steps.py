@@ -27,6 +27,7 @@ from allframe.saga.declare import Errors, compensates, step
 from allframe.saga.definition import Declared, Definition, declare, fields_of
 from allframe.saga.graph import Node, Step
 from allframe.saga.marks import FROZEN, CompensationMark, Misplaced, SagaOptions, StepMark, mark_of, place_of_function
+from allframe.saga.owners import fields_hide_nothing
 from allframe.saga.resolving import resolve_bases, shadowed_types, unresolved_names
 from allframe.saga.retry import Retry
 from allframe.saga.surroundings import Surroundings
@@ -203,9 +204,7 @@ class SagaStep(BaseModel, metaclass=StepMeta):
         note_place(cls)
         resolve_bases(cls)
         # Before pydantic would warn of the same, less clearly.
-        problems = [_hidden(cls, field) for field in fields_of(cls) if field in _OURS or hasattr(SagaStep, field)]
-        problems += shadowed_types(cls, place_of(cls))
-        if problems:
+        if problems := [*fields_hide_nothing(cls, SagaStep, _OURS, "step"), *shadowed_types(cls, place_of(cls))]:
             refuse_fields(cls, DefinitionError(f"Step {cls.__qualname__}", problems))
         options |= {"timeout": timeout, "retry": retry, "readonly": readonly, "pivot": pivot, "idempotent": idempotent}
         options |= {"repeatable": repeatable, "unknown_on": unknown_on, "known_on": known_on}
@@ -324,11 +323,6 @@ def _own_rules(definition: StepDefinition, body: Mapping[str, Any], keywords: Ma
             f"It has {', '.join(idle)} and no `compensate`. Write `async def compensate(self) -> ...`, or take it away."
         )
         yield Problem("AF109", text, definition.where, "compensate")
-
-
-def _hidden(cls: type, field: str) -> Problem:
-    text = f"The field {field!r} hides SagaStep.{field}, which every step has. Give the field another name."
-    return Problem("AF115", text, place_of(cls), field)
 
 
 def _value(found: Any, mark: StepMark | CompensationMark) -> Any:
