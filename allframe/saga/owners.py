@@ -64,5 +64,8 @@ def fields_replace_nothing(cls: type) -> Iterator[Problem]:
     own = cls.__dict__.get("__annotations__", {})
     for field in fields_of(cls):
         if field in own and any(inherits(base, field) for base in cls.__bases__):
-            text = f"{field!r} is a field, and an inherited step or compensation, and Python keeps only one of them. Rename one."
+            text = (
+                f"{field!r} is a field, and an inherited step or compensation, and Python keeps only one of them. "
+                "Rename one."
+            )
             yield Problem("AF114", text, place_of(cls), field)
