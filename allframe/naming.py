@@ -11,7 +11,7 @@ import difflib
 import gc
 import re
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Generic, TypeGuard, TypeVar
 
 from pydantic import BaseModel
@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from allframe.errors import DefinitionError, Problem
 from allframe.source import place_of
 
-__all__ = ["Names", "is_parametrised", "is_version", "naming_problems", "nearest", "snake_case"]
+__all__ = ["Names", "did_you_mean", "is_parametrised", "is_version", "naming_problems", "nearest", "snake_case"]
 
 C = TypeVar("C", bound=type)
 
@@ -114,9 +114,17 @@ def is_version(version: object) -> TypeGuard[int]:
     return isinstance(version, int) and not isinstance(version, bool) and version >= 1
 
 
-def nearest(name: object, names: Iterable[str]) -> tuple[str, ...]:
-    """Those of ``names`` that are spelled nearly like ``name``, the nearest first; at most three."""
-    return tuple(difflib.get_close_matches(str(name), list(names), n=3))
+def nearest(name: object, names: Iterable[str], *, likeness: float = 0.6) -> tuple[str, ...]:
+    """Those of ``names`` that are spelled nearly like ``name``, the nearest first; at most three.
+
+    ``likeness``: how nearly at the least, from 0 to 1.
+    """
+    return tuple(difflib.get_close_matches(str(name), list(names), n=3, cutoff=likeness))
+
+
+def did_you_mean(near: Sequence[str]) -> str:
+    """The nearest name as a question, to stand behind a sentence; nothing where there is none."""
+    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def is_parametrised(cls: type[BaseModel]) -> bool:

@@ -22,7 +22,7 @@ from allframe.errors import PayloadError
 from allframe.masking import has_secrets, reveal, shown
 from allframe.plain import LARGEST, Plain, holds, plain
 from allframe.roundtrip.places import deepest, difference, largest, place_of_loc, unwritable
-from allframe.roundtrip.reasons import reason_of
+from allframe.roundtrip.reasons import first_of, reason_of
 from allframe.roundtrip.sameness import comparable
 from allframe.sets import has_sets, sort_sets
 
@@ -222,8 +222,7 @@ class Payload:
                 return unwritable(value, discreet=self.hides) or ("", None)
             else:
                 return difference(value, loaded, discreet=self.hides)[:2]
-        loc = error.errors(include_url=False, include_context=False, include_input=False)[0]["loc"]
-        return place_of_loc(value, loc, discreet=self.hides)
+        return place_of_loc(value, first_of(error)["loc"], discreet=self.hides)
 
     def _check_depth(self, data: bytes, value: Any, what: str) -> None:
         # Counting is cheap, and rarely are there enough of them.

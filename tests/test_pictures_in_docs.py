@@ -16,7 +16,7 @@ _BLOCK = re.compile(r"^```(python|text|mermaid)\n(.*?)^```$", flags=re.MULTILINE
 _MARK = "\f"
 
 
-@pytest.mark.parametrize(("page", "shown"), [("README.md", 2), ("docs/pictures.md", 4)])
+@pytest.mark.parametrize(("page", "shown"), [("README.md", 3), ("docs/pictures.md", 4)])
 def test_a_page_shows_what_its_program_prints(page: str, shown: int, tmp_path: Path) -> None:
     blocks = _BLOCK.findall((ROOT / page).read_text(encoding="utf-8"))
     pairs = [(i, text) for i, (kind, text) in enumerate(blocks) if kind != "python" and blocks[i - 1][0] == "python"]

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from allframe import Saga, SagaDefinition, SagaGraph, SagaStep
+from allframe import Saga, SagaDefinition, SagaStep
 from allframe.cli.codebase import load_all
 from allframe.cli.exits import Exit, Stop
 from allframe.cli.findings import Finding, Format, Severity, advised, in_order, refused, tell
@@ -33,7 +33,7 @@ def check(
         list[str],
         typer.Argument(
             metavar="TARGET...",
-            help="Modules, packages, files, folders, or sagas: shop, shop.sagas, src/, sagas.py, sagas.py:Order.",
+            help="Modules, packages, files, folders, or sagas: shop, src/, shop/orders.py, shop.orders:Order.",
         ),
     ],
     strict: Annotated[bool, typer.Option("--strict", help="Fail on advice as well.")] = False,
@@ -46,7 +46,10 @@ def check(
 ) -> Exit:
     """Import each TARGET and say what is wrong with the sagas in it, and what may be meant otherwise.
 
-    The exit code is 0 if nothing is wrong, and 4 if something is.
+    All that is wrong is told, by file and line, with what to do. Nothing is run but what an import runs.
+
+    The exit code is 0 if nothing is wrong, 4 if something is, or with --strict may be meant otherwise, and 2 if a TARGET
+    is not there or has no sagas.
     """
     seen = [_look_at(target) for target in targets]
     found = in_order(finding for each in seen for finding in each.findings)
@@ -115,7 +118,7 @@ def _examine(seen: _Seen) -> None:
             seen.findings.append(Finding("", Problem("AF601", str(loaded), loaded.where), Severity.ERROR))
     if name:
         seen.names = {"saga": [name]}
-        _note(seen, f"Saga {name}", lambda: _advice(load_graph(seen.target)))
+        _note(seen, f"Saga {name}", lambda: load_graph(seen.target).advice)
     elif modules:
         _examine_classes(seen, modules)
 
@@ -143,12 +146,7 @@ def _note(seen: _Seen, title: str, advice: Callable[[], Iterable[Problem]]) -> N
 
 
 def _advice_on(saga: type[Saga] | SagaDefinition) -> tuple[Problem, ...]:
-    return _advice(saga.graph)
-
-
-def _advice(graph: SagaGraph) -> tuple[Problem, ...]:
-    _ = graph.description
-    return graph.advice
+    return saga.graph.advice
 
 
 def _sum_up(shown: Sequence[Finding]) -> None:

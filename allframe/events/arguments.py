@@ -26,7 +26,8 @@ def check_whole(name: str, given: object, least: int, *, otherwise: str | None =
 
 
 def check_stream(given: object) -> None:
-    """
+    """See that ``given`` can be the name of a stream; which names there are is for others to say.
+
     Raises:
         PayloadError: if it is no text.
     """
@@ -35,18 +36,20 @@ def check_stream(given: object) -> None:
 
 
 def check_events(given: object) -> None:
-    """
+    """See that ``given`` can be a list of events; what is in it, nobody has looked at.
+
     Raises:
-        PayloadError: if it is no list of events; what is in it, nobody has looked at.
+        PayloadError: if it is no list.
     """
     if not isinstance(given, Sequence) or isinstance(given, str | bytes):
         raise PayloadError(f"{shown(given)} is no list of events. Give a list, such as [event].")
 
 
 def check_metadata(given: object) -> None:
-    """
+    """See that ``given`` can be the metadata of events: a mapping, or None for none.
+
     Raises:
-        PayloadError: if it is no mapping, nor None.
+        PayloadError: if it is neither.
     """
     if given is not None and not isinstance(given, Mapping):
         raise PayloadError(f"The metadata of events is {shown(given)}. Expected a mapping, such as {{'by': 'ada'}}.")

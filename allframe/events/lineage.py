@@ -9,12 +9,11 @@ must end at the newest class of some name::
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from typing import TypeAlias
 
 from allframe.errors import Problem
 from allframe.events.upcasting import RULE, Upcaster
-from allframe.naming import is_version
+from allframe.naming import did_you_mean, is_version, nearest
 
 __all__ = ["Form", "form_after", "form_before", "problems_at_once", "problems_of_chains", "way_from"]
 
@@ -145,8 +144,8 @@ def _end(form: Form, last: Upcaster, classes: Mapping[str, Collection[int]]) -> 
     newest = max(classes.get(name, ()), default=None)
     if newest is None:
         text = (
-            f"no class of that name was imported.{_near(name, classes)} Import the module that defines it before the registry "
-            "is made; the model of a snapshot goes into models=[...]."
+            f"no class of that name was imported.{did_you_mean(nearest(name, classes))} Import the module that defines it "
+            "before the registry is made; the model of a snapshot goes into models=[...]."
         )
     elif version > newest:
         text = f"the newest class is of version {newest}. Give the class version={version}, or remove the upcaster."
@@ -155,11 +154,6 @@ def _end(form: Form, last: Upcaster, classes: Mapping[str, Collection[int]]) -> 
     else:
         return
     yield Problem(RULE, f"{last} leads to version {version} of {name!r}, and {text}", last.where)
-
-
-def _near(name: str, names: Iterable[str]) -> str:
-    near = get_close_matches(name, names, n=1)
-    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def _forgotten(

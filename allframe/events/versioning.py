@@ -276,7 +276,8 @@ def _models(given: Iterable[type[BaseModel]]) -> tuple[type[BaseModel], ...]:
 
 def _listed(name: str, given: Iterable[T], example: str) -> tuple[T, ...]:
     # A class of models is iterable to type checkers, and a text is one of letters.
-    if isinstance(given, str | type) or not isinstance(given, Iterable):
+    found: object = given
+    if isinstance(found, str | type) or not isinstance(found, Iterable):
         _refuse([Problem(RULE, f"Its {name} are {shown(given)}. Give a list: {example}.", "(declared)")])
     return tuple(given)
 

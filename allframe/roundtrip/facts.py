@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from allframe.roundtrip.probing import has_own_code
+from allframe.roundtrip.schemas import Definitions, Schema
 
 __all__ = ["KEYS", "TIMES", "TYPES", "are_apart", "is_fixed", "is_secret", "is_unreadable", "writes_itself"]
-
-Schema = Mapping[str, Any]
 
 #: What is a text in JSON and as a key, and comes back from it.
 KEYS: Final = {
@@ -75,7 +74,7 @@ _KINDS_OF_JSON: Final = {
 }
 
 
-def are_apart(members: Sequence[Schema], definitions: Mapping[str, Schema]) -> bool:
+def are_apart(members: Sequence[Schema], definitions: Definitions) -> bool:
     """Whether each has a form of JSON to itself, so that none can be taken for another."""
     kinds = []
     for member in members:

@@ -9,20 +9,19 @@ The way to a part is written as in Python: ``lines[*].price`` is the price of an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from pydantic_core import SchemaError
 
 from allframe.roundtrip.facts import KEYS, TIMES, TYPES, are_apart, is_fixed, is_secret, is_unreadable, writes_itself
-from allframe.roundtrip.probing import Prober, Witness, has_own_code, members_of
+from allframe.roundtrip.probing import Prober, Witness, has_own_code
+from allframe.roundtrip.schemas import Schema, fields_of, members_of
 from allframe.roundtrip.spelling import spell
 from allframe.roundtrip.words import PAIRS, PLAIN_TYPES, outcome, remedy_of_union, unreadable
 
 __all__ = ["Obstacle", "find_obstacles"]
-
-Schema = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,10 +157,8 @@ class _Walk:
         self.visit(schema["schema"], inner)
 
     def fields(self, schema: Schema, place: _Place) -> None:
-        fields = schema["fields"]
-        named = fields.items() if isinstance(fields, dict) else ((field["name"], field) for field in fields)
         config = schema.get("config", place.config)
-        for name, field in named:
+        for name, field in fields_of(schema).items():
             step = f"[{name!r}]" if schema["type"] == "typed-dict" else f".{name}"
             self._field(field, replace(place.at(step), config=config))
 

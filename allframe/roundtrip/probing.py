@@ -22,11 +22,9 @@ from allframe.masking import reveal
 from allframe.roundtrip.reasons import reason_of
 from allframe.roundtrip.sameness import is_same
 from allframe.roundtrip.sampling import documents
+from allframe.roundtrip.schemas import Definitions, Schema, members_of
 
-__all__ = ["Prober", "Witness", "has_own_code", "members_of"]
-
-Schema = Mapping[str, Any]
-Definitions = Mapping[str, Schema]
+__all__ = ["Prober", "Witness", "has_own_code"]
 
 #: More members, and more samples, than a type has that a person writes.
 _MEMBERS: Final = 20
@@ -146,8 +144,7 @@ class _Part:
             try:
                 loaded = self._read(self._written(value))
             except ValidationError as error:
-                message = error.errors(include_url=False, include_context=False, include_input=False)[0]["msg"]
-                yield Witness(value, error=f"cannot be read back ({message})")
+                yield Witness(value, error=f"cannot be read back ({reason_of(error, at='')})")
             except (PydanticSerializationError, TypeError, ValueError) as error:
                 yield Witness(value, error=f"cannot be written ({reason_of(error)})")
             else:
@@ -161,13 +158,6 @@ class _Part:
 
     def _read(self, data: bytes) -> Any:
         return self._validator.validate_json(data, strict=True, by_alias=False, by_name=True)
-
-
-def members_of(schema: Schema) -> list[Schema]:
-    """The members of a union, tagged or not."""
-    choices = schema["choices"]
-    members = choices.values() if isinstance(choices, dict) else choices
-    return [member[0] if isinstance(member, tuple) else member for member in members]
 
 
 def _is_hashable(value: Any) -> bool:

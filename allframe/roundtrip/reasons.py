@@ -7,7 +7,7 @@ from pydantic_core import ErrorDetails
 
 from allframe.roundtrip.places import spell_place
 
-__all__ = ["reason_of"]
+__all__ = ["first_of", "reason_of"]
 
 #: Errors whose text comes from a validator of the user's.
 _FREE_TEXT = {"value_error", "assertion_error"}
@@ -25,16 +25,17 @@ def reason_of(error: Exception, *, discreet: bool = False, at: str | None = None
 
 
 def _place_of(error: Exception) -> str:
-    return spell_place(_first(error)["loc"]) if isinstance(error, ValidationError) else ""
+    return spell_place(first_of(error)["loc"]) if isinstance(error, ValidationError) else ""
 
 
-def _first(error: ValidationError) -> ErrorDetails:
+def first_of(error: ValidationError) -> ErrorDetails:
+    """The first thing that pydantic says, without the value."""
     return error.errors(include_url=False, include_context=False, include_input=False)[0]
 
 
 def _text_of(error: Exception, discreet: bool) -> str:
     if isinstance(error, ValidationError):
-        first = _first(error)
+        first = first_of(error)
         return first["type"] if discreet and first["type"] in _FREE_TEXT else first["msg"]
     if discreet:
         return type(error).__qualname__

@@ -5,7 +5,7 @@ They are guesses. Whoever takes them asks pydantic which of them the type accept
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from enum import Enum
 from itertools import islice, zip_longest
@@ -13,9 +13,9 @@ from typing import Any, Final
 
 from pydantic_core import to_json
 
-__all__ = ["documents"]
+from allframe.roundtrip.schemas import Definitions, Schema, fields_of, members_of
 
-Schema = Mapping[str, Any]
+__all__ = ["documents"]
 
 #: How many of one type.
 _MANY: Final = 24
@@ -44,13 +44,13 @@ _LEAVES: Final[dict[str, tuple[Any, ...]]] = {
 _UUIDS: Final = tuple(f"6ba7b810-9dad-{version}1d1-80b4-00c04fd430c8" for version in "41356782")
 
 
-def documents(schema: Schema, definitions: Mapping[str, Schema]) -> list[Any]:
+def documents(schema: Schema, definitions: Definitions) -> list[Any]:
     """Samples of what ``schema`` may read, the usual first; none if nobody can guess."""
     return list(islice(_Sampler(definitions).of(schema), _MANY))
 
 
 class _Sampler:
-    def __init__(self, definitions: Mapping[str, Schema]) -> None:
+    def __init__(self, definitions: Definitions) -> None:
         self._definitions = definitions
         self._depth = 0
 
@@ -116,9 +116,7 @@ class _Sampler:
         return self.of(schema["steps"][0])
 
     def union(self, schema: Schema) -> Iterator[Any]:
-        choices = schema["choices"]
-        members = choices.values() if isinstance(choices, dict) else choices
-        found = [self.some(member[0] if isinstance(member, tuple) else member) for member in members]
+        found = [self.some(member) for member in members_of(schema)]
         for row in zip_longest(*found, fillvalue=_NONE):
             yield from (sample for sample in row if sample is not _NONE)
 
@@ -158,8 +156,7 @@ class _Sampler:
 
     def fields(self, schema: Schema) -> Iterator[Any]:
         """All of them, only those that must be, and then each with its other samples."""
-        fields = schema["fields"]
-        named = fields if isinstance(fields, dict) else {field["name"]: field for field in fields}
+        named = fields_of(schema)
         samples = {name: self.some(_bare(field["schema"])) for name, field in named.items()}
         needed = {name for name, field in named.items() if _is_needed(field)}
         first = {name: found[0] for name, found in samples.items() if found}

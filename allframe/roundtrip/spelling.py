@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
+
+from allframe.roundtrip.schemas import Definitions, Schema, members_of
 
 __all__ = ["spell"]
-
-Schema = Mapping[str, Any]
 
 _NAMES: Final = {
     "uuid": "UUID",
@@ -18,12 +17,11 @@ _NAMES: Final = {
     "fraction": "Fraction",
 }
 _PLAIN: Final = {"str", "int", "float", "bool", "bytes", "date", "datetime", "time", "timedelta", "complex"}
-_GENERIC: Final = {"list": "list", "set": "set", "frozenset": "frozenset", "deque": "deque"}
 #: How deep. What lies deeper is left out.
 _DEEP: Final = 4
 
 
-def spell(schema: Schema, definitions: Mapping[str, Schema] | None = None, depth: int = 0) -> str:
+def spell(schema: Schema, definitions: Definitions | None = None, depth: int = 0) -> str:
     """The type, such as ``dict[str, UUID | str]``; ``...`` for what has no name there."""
     kind = schema["type"]
 
@@ -45,14 +43,12 @@ def spell(schema: Schema, definitions: Mapping[str, Schema] | None = None, depth
         case "nullable":
             return f"{inner(schema['schema'])} | None"
         case "union" | "tagged-union":
-            choices = schema["choices"]
-            members = choices.values() if isinstance(choices, dict) else choices
-            return " | ".join(inner(member[0] if isinstance(member, tuple) else member) for member in members)
+            return " | ".join(map(inner, members_of(schema)))
         case "definition-ref":
             target = (definitions or {}).get(schema["schema_ref"])
             return "..." if target is None else inner(target)
         case "list" | "set" | "frozenset" | "deque":
-            return f"{_GENERIC[kind]}[{inner(schema.get('items_schema'))}]"
+            return f"{kind}[{inner(schema.get('items_schema'))}]"
         case "tuple":
             items = [inner(item) for item in schema["items_schema"]]
             return f"tuple[{', '.join(items)}{', ...' if 'variadic_item_index' in schema else ''}]"

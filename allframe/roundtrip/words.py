@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 from allframe.masking import shown
 from allframe.roundtrip.probing import Witness
+from allframe.roundtrip.schemas import Schema
 
 __all__ = ["PAIRS", "PLAIN_TYPES", "outcome", "remedy_of_union", "unreadable"]
-
-Schema = Mapping[str, Any]
 
 PLAIN_TYPES: Final = (
     "Use types that pydantic can write as JSON and read again: models, dataclasses, plain values. What has a life of its own "

@@ -12,13 +12,13 @@ from pydantic._internal._model_construction import ModelMetaclass
 from allframe.saga.marks import code_of, mark_of, marked, place_of_function
 from allframe.source import place_in
 
-__all__ = ["Body", "inherits"]
+__all__ = ["Body", "PydanticBody", "inherits"]
 
-#: A dict, and whatever pydantic makes of it.
-_PydanticBody: Any = type(ModelMetaclass.__prepare__("", ()))
+#: A dict, and what pydantic makes of it: it notes decorators that are overridden.
+PydanticBody: Any = type(ModelMetaclass.__prepare__("", ()))
 
 
-class Body(_PydanticBody):  # type: ignore[misc]
+class Body(PydanticBody):  # type: ignore[misc]
     """A class body that remembers what was assigned twice: Python keeps only the second."""
 
     def __init__(self, bases: tuple[type, ...]) -> None:

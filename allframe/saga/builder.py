@@ -10,13 +10,13 @@ from typing import Any, final
 
 from allframe.clock import SystemClock
 from allframe.errors import DefinitionError, Problem, SagaIdInvalid
-from allframe.naming import nearest, snake_case
+from allframe.naming import did_you_mean, nearest, snake_case
 from allframe.saga.building import Place, graph_of, input_of
 from allframe.saga.definition import seconds
 from allframe.saga.execution import Execution
 from allframe.saga.graph import SagaGraph
 from allframe.saga.monitor import SagaMetadata, metadata_of
-from allframe.saga.rules import NAME_RULE, is_name, unlimited
+from allframe.saga.rules import NAME_RULE, is_name, timeout_problems
 from allframe.saga.states import SagaStatus
 from allframe.saga.steps import SagaStep
 from allframe.source import place_of_caller
@@ -57,7 +57,7 @@ class SagaDefinition:
     ) -> None:
         self._id, self._name = id, "SagaDefinition" if name is None else name
         self._where = place_of_caller("allframe.saga")
-        problems = [Problem("AF109", f"It has {text}", self._where) for text in unlimited(timeout)]
+        problems = [Problem("AF109", f"It has {text}", self._where) for text in timeout_problems(timeout)]
         if not is_name(self._name):
             problems.append(Problem("AF119", f"Its name is {name!r}. {NAME_RULE}", self._where))
         if problems:
@@ -209,9 +209,8 @@ class SagaDefinition:
         for name in earlier:
             if name not in known:
                 near = nearest(name, known)
-                hint = f" Did you mean {near[0]!r}?" if near else ""
                 text = f"{place.name!r} comes after {name!r}, and no such step was added before it. There are: {there_are}."
-                problems.append(Problem("AF108", text + hint, place.where, place.name, near))
+                problems.append(Problem("AF108", text + did_you_mean(near), place.where, place.name, near))
         if problems:
             raise DefinitionError(f"Saga {self._id!r}", problems)
 

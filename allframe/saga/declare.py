@@ -19,9 +19,9 @@ from allframe.errors import DefinitionError, Problem
 from allframe.masking import hidden_args, may_hold_secrets
 from allframe.naming import Names
 from allframe.refusing import refuse_fields
-from allframe.saga.bodies import Body, inherits
+from allframe.saga.bodies import Body
 from allframe.saga.compiling import check, compile_graph
-from allframe.saga.definition import Definition, fields_of
+from allframe.saga.definition import Definition
 from allframe.saga.graph import SagaGraph
 from allframe.saga.marks import (
     DEFAULT_TIMEOUT,
@@ -34,6 +34,7 @@ from allframe.saga.marks import (
     mark_of,
     marked,
 )
+from allframe.saga.owners import fields_hide_nothing, fields_replace_nothing
 from allframe.saga.resolving import resolve_bases, shadowed_types
 from allframe.saga.retry import Retry
 from allframe.saga.surroundings import Surroundings
@@ -174,7 +175,6 @@ def compensates(
     return cast("Callable[[F], F]", Misplaced(given, mark, text))
 
 
-# pydantic notes decorators that are overridden in the body; ours notes steps as well.
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(Field, PrivateAttr))
 class SagaMeta(ModelMetaclass):
     """Compiles the class when it is created, or when its annotations can first be resolved."""
@@ -309,14 +309,8 @@ class Saga(BaseModel, metaclass=SagaMeta):
         note_place(cls)
         resolve_bases(cls)
         # Before pydantic would warn of the same, less clearly.
-        problems = [_hidden(cls, field) for field in fields_of(cls) if field in _OURS or hasattr(Saga, field)]
-        problems += [
-            _in_its_place(cls, field)
-            for field in _own_fields(cls)
-            if any(inherits(base, field) for base in cls.__bases__)
-        ]
-        problems += shadowed_types(cls, place_of(cls))
-        if problems:
+        problems = [*fields_hide_nothing(cls, Saga, _OURS, "saga"), *fields_replace_nothing(cls)]
+        if problems := [*problems, *shadowed_types(cls, place_of(cls))]:
             refuse_fields(cls, DefinitionError(f"Saga {cls.__qualname__}", problems))
         cls.saga_name = cls.__name__ if name is None else name
         cls.saga_version = version
@@ -349,28 +343,6 @@ def _check(saga: Any) -> bool:
 
 #: What every saga has, and `Saga` itself not yet.
 _OURS: Final = frozenset({"graph", "saga_name", "saga_version"})
-
-
-def _hidden(cls: type, field: str) -> Problem:
-    return Problem(
-        "AF115",
-        f"The field {field!r} hides Saga.{field}, which every saga has. Give the field another name.",
-        place_of(cls),
-        field,
-    )
-
-
-def _own_fields(cls: type) -> list[str]:
-    return [field for field in fields_of(cls) if field in cls.__dict__.get("__annotations__", {})]
-
-
-def _in_its_place(cls: type, field: str) -> Problem:
-    return Problem(
-        "AF114",
-        f"{field!r} is a field, and an inherited step or compensation, and Python keeps only one of them. Rename one.",
-        place_of(cls),
-        field,
-    )
 
 
 SAGAS = Names("saga", "AF119")

@@ -5,7 +5,6 @@ What cannot be decided is accepted: a false alarm would keep a good saga from be
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import types
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin
 
 from allframe.errors import Problem
 from allframe.inject import injected_type
+from allframe.naming import did_you_mean, nearest
 from allframe.saga.annotations import MISSING, accepts_unknown, injected, is_context, strip
 from allframe.saga.definition import Declared, Definition
 from allframe.saga.flow import Misfit, misfit
@@ -44,8 +44,8 @@ def _parameters_can_be_filled(definition: Definition) -> Iterator[Problem]:
             elif index is not None and not available >> index & 1 and not filled and definition.is_ordered:
                 yield Problem("AF106", _too_early(definition, declared, index), declared.where, declared.attribute)
             elif index is None and (in_vain or not filled) and parameter.kind not in _REPORTED_ELSEWHERE:
-                text = _unfillable(definition, declared, parameter, available)
-                near = _near(definition, parameter, available)
+                near = nearest(parameter.name, definition.taken_by_name(available))
+                text = _unfillable(definition, declared, parameter, available, near)
                 yield Problem("AF105", text, declared.where, declared.attribute, near)
 
 
@@ -104,9 +104,14 @@ def _runs(definition: Definition, index: int, step: str | Callable[..., Any]) ->
     return "runs beside" if undone is not None and definition.order.beside(index, undone) else "runs after"
 
 
-def _unfillable(definition: Definition, declared: Declared[Any], parameter: inspect.Parameter, available: int) -> str:
-    near = _near(definition, parameter, available)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+def _unfillable(
+    definition: Definition,
+    declared: Declared[Any],
+    parameter: inspect.Parameter,
+    available: int,
+    near: tuple[str, ...],
+) -> str:
+    hint = did_you_mean(near)
     annotation = declared.hint(parameter.name)
     if declared.is_plain and parameter is declared.parameters[0] and annotation is MISSING:
         hint = " If this is a method, call its first parameter self."
@@ -118,10 +123,6 @@ def _unfillable(definition: Definition, declared: Declared[Any], parameter: insp
         hint = f" To be given an object, annotate it Inject[{strip(annotation).__name__}]."
     filled = definition.what_fills(declared, available)
     return f"Nothing fills the parameter {parameter.name!r} of {declared.attribute!r}. {filled}{hint}"
-
-
-def _near(definition: Definition, parameter: inspect.Parameter, available: int) -> tuple[str, ...]:
-    return tuple(difflib.get_close_matches(parameter.name, definition.taken_by_name(available)))
 
 
 def _types_fit(definition: Definition) -> Iterator[Problem]:

@@ -1,18 +1,20 @@
-"""Who has a name in a saga: what has it where no step does, and two bases that both have it."""
+"""Who has a name in a saga: what has it where no step does, two bases that both have it, a field that takes it."""
 
 from __future__ import annotations
 
 import types
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from pydantic import BaseModel
 
 from allframe.errors import Problem
-from allframe.saga.definition import Definition
+from allframe.saga.bodies import inherits
+from allframe.saga.definition import Definition, fields_of
 from allframe.saga.marks import mark_of
+from allframe.source import place_of
 
-__all__ = ["bases_share_no_names", "what_has_the_name"]
+__all__ = ["bases_share_no_names", "fields_hide_nothing", "fields_replace_nothing", "what_has_the_name"]
 
 
 def what_has_the_name(definition: Definition, name: Any) -> str:
@@ -47,3 +49,23 @@ def bases_share_no_names(definition: Definition) -> Iterator[Problem]:
                     definition.where,
                     name,
                 )
+
+
+def fields_hide_nothing(cls: type, base: type, ours: Collection[str], kind: str) -> Iterator[Problem]:
+    """AF115: fields of a class below ``base`` that hide what every ``kind`` has; ``ours``: also what it gets later."""
+    for field in fields_of(cls):
+        if field in ours or hasattr(base, field):
+            text = f"The field {field!r} hides {base.__name__}.{field}, which every {kind} has. Give the field another name."
+            yield Problem("AF115", text, place_of(cls), field)
+
+
+def fields_replace_nothing(cls: type) -> Iterator[Problem]:
+    """AF114: fields of this body that have the name of an inherited step or compensation."""
+    own = cls.__dict__.get("__annotations__", {})
+    for field in fields_of(cls):
+        if field in own and any(inherits(base, field) for base in cls.__bases__):
+            text = (
+                f"{field!r} is a field, and an inherited step or compensation, and Python keeps only one of them. "
+                "Rename one."
+            )
+            yield Problem("AF114", text, place_of(cls), field)

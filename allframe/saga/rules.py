@@ -16,7 +16,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from allframe.errors import Problem
-from allframe.naming import is_version, nearest
+from allframe.naming import did_you_mean, is_version, nearest
 from allframe.saga.callables import defaults_are_values, steps_are_functions
 from allframe.saga.definition import Declared, Definition, Nameless
 from allframe.saga.marks import CompensationMark, SagaOptions, StepMark
@@ -25,7 +25,7 @@ from allframe.saga.retry import LONGEST, Retry, is_number
 from allframe.saga.typechecking import is_installed
 from allframe.saga.waivers import check_waivers
 
-__all__ = ["NAME_RULE", "RULES", "check_structure", "is_name", "unlimited"]
+__all__ = ["NAME_RULE", "RULES", "check_structure", "is_name", "timeout_problems"]
 
 #: Every rule in one line.
 RULES: Final[dict[str, str]] = {
@@ -61,7 +61,7 @@ def check_structure(definition: Definition) -> list[Problem]:
 
 
 def _has_steps(definition: Definition) -> Iterator[Problem]:
-    if not definition.steps:
+    if not definition.steps and definition.kind == "saga":  # a class of steps says it in words of its own
         yield Problem(
             "AF111",
             "It has no steps, so running it would do nothing. Mark at least one method with @step.",
@@ -107,11 +107,10 @@ def _compensations_have_steps(definition: Definition) -> Iterator[Problem]:
         if undo.mark.step in names or not undo.mark.step:  # without any name it is AF113
             continue
         near = nearest(undo.mark.step, names)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
         yield Problem(
             "AF101",
             f"{undo.attribute!r} compensates {undo.mark.step!r}, but there is no such step. The steps are: "
-            f"{', '.join(names) or 'none'}.{what_has_the_name(definition, undo.mark.step) or hint}",
+            f"{', '.join(names) or 'none'}.{what_has_the_name(definition, undo.mark.step) or did_you_mean(near)}",
             undo.where,
             undo.attribute,
             near,
@@ -194,12 +193,12 @@ def _order_makes_sense(definition: Definition) -> Iterator[Problem]:
             if name in names:
                 continue
             near = nearest(name, [other for other in names if other != step.attribute])
-            hint = f" Did you mean {near[0]!r}?" if near else ""
+            hint = what_has_the_name(definition, name) or did_you_mean(near)
             others = ", ".join(other for other in names if other != step.attribute)
             yield Problem(
                 "AF108",
                 f"{step.attribute!r} runs after {name!r}, but there is no such step. Expected names of other steps: "
-                f"{others or 'there is none'}; or after=() to begin at once.{what_has_the_name(definition, name) or hint}",
+                f"{others or 'there is none'}; or after=() to begin at once.{hint}",
                 step.where,
                 step.attribute,
                 near,
@@ -221,34 +220,38 @@ def _circle(definition: Definition, cycle: Sequence[int]) -> str:
     return f"These steps wait for each other: {', '.join(links)}. Change an after=, or move a step."
 
 
-def _options_make_sense(definition: Definition) -> Iterator[Problem]:
+def _options_of_the_saga_make_sense(definition: Definition) -> Iterator[Problem]:
     options = definition.options
     if not isinstance(abstract := getattr(definition.cls, "__allframe_abstract__", False), bool):
         yield Problem("AF109", f"The saga has abstract={abstract!r}. Expected True or False.", definition.where)
-    for text in (*unlimited(options.timeout), *_no_errors(options), *_no_typecheck(options)):
+    for text in (*timeout_problems(options.timeout), *_error_problems(options), *_typecheck_problems(options)):
         yield Problem("AF109", f"The saga has {text}", definition.where)
-    for step in definition.steps:
-        for text in (*_no_errors(step.mark), *_no_flags(step.mark)):
-            yield Problem("AF109", f"{step.attribute!r} has {text}", step.where, step.attribute)
+
+
+def _options_make_sense(definition: Definition) -> Iterator[Problem]:
     for declared in definition.functions:
-        mark = declared.mark
-        for text in unlimited(mark.timeout):
+        for text in _option_problems(declared.mark):
             yield Problem("AF109", f"{declared.attribute!r} has {text}", declared.where, declared.attribute)
-        if isinstance(mark.retry, Retry):
-            for problem in mark.retry.problems():
-                text = f"{declared.attribute!r} has a Retry whose {problem}."
-                yield Problem("AF109", text, declared.where, declared.attribute)
-        elif mark.retry is not None or isinstance(mark, CompensationMark):
-            text = f"{declared.attribute!r} has retry={mark.retry!r}. Expected a Retry, such as Retry(attempts=3)."
-            yield Problem("AF109", text, declared.where, declared.attribute)
-    for undo in definition.compensations:
-        if undo.mark.if_unknown not in ("call", "fail"):
-            text = f"{undo.attribute!r} has if_unknown={undo.mark.if_unknown!r}. Expected 'call' or 'fail'."
-            yield Problem("AF109", text, undo.where, undo.attribute)
 
 
-def unlimited(timeout: Any) -> Iterator[str]:
-    """What is wrong with a timeout, if anything is."""
+def _option_problems(mark: StepMark | CompensationMark) -> Iterator[str]:
+    """What is wrong with the options of a step or a compensation."""
+    if isinstance(mark, StepMark):
+        yield from (*_error_problems(mark), *_flag_problems(mark))
+    yield from (*timeout_problems(mark.timeout), *_retry_problems(mark.retry, is_step=isinstance(mark, StepMark)))
+    if isinstance(mark, CompensationMark) and mark.if_unknown not in ("call", "fail"):
+        yield f"if_unknown={mark.if_unknown!r}. Expected 'call' or 'fail'."
+
+
+def _retry_problems(retry: object, *, is_step: bool) -> Iterator[str]:
+    if isinstance(retry, Retry):
+        yield from (f"a Retry whose {problem}." for problem in retry.problems())
+    elif retry is not None or not is_step:  # a step may have none
+        yield f"retry={retry!r}. Expected a Retry, such as Retry(attempts=3)."
+
+
+def timeout_problems(timeout: Any) -> Iterator[str]:
+    """What is wrong with a timeout."""
     value = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
     if value is not None and (not is_number(value) or not 0 < value < math.inf):
         yield f"timeout={timeout!r}. Expected seconds above 0, or None for no limit."
@@ -256,20 +259,20 @@ def unlimited(timeout: Any) -> Iterator[str]:
         yield f"timeout={timeout!r}. Expected at most {LONGEST:g} seconds, some thirty years, or None for no limit."
 
 
-def _no_flags(mark: StepMark) -> Iterator[str]:
+def _flag_problems(mark: StepMark) -> Iterator[str]:
     for name in ("readonly", "pivot", "repeatable", "idempotent"):
         if not isinstance(flag := getattr(mark, name), bool):
             yield f"{name}={flag!r}. Expected True or False."
 
 
-def _no_typecheck(said: SagaOptions) -> Iterator[str]:
+def _typecheck_problems(said: SagaOptions) -> Iterator[str]:
     if said.typecheck not in (True, False, None):
         yield f"typecheck={said.typecheck!r}. Expected True, False, or None: as it is by default."
     elif said.typecheck and not is_installed():
         yield "typecheck=True, which needs typeguard, and that is not installed: pip install 'allframe[typecheck]'."
 
 
-def _no_errors(said: SagaOptions | StepMark) -> Iterator[str]:
+def _error_problems(said: SagaOptions | StepMark) -> Iterator[str]:
     for name in ("unknown_on", "known_on"):
         for kind in getattr(said, name):
             if not (isinstance(kind, type) and issubclass(kind, Exception)):
@@ -338,7 +341,7 @@ def _names_are_distinct(definition: Definition) -> Iterator[Problem]:
             )
 
 
-def _nothing_is_hidden(definition: Definition) -> Iterator[Problem]:
+def _functions_hide_nothing(definition: Definition) -> Iterator[Problem]:
     taken = {*dir(BaseModel), "graph", "saga_name", "saga_version"}
     for declared in definition.functions:
         if declared.attribute in taken:
@@ -363,10 +366,11 @@ _STRUCTURE: tuple[Callable[[Definition], Iterator[Problem]], ...] = (
     _one_compensation_a_step,
     _assigned_once,
     bases_share_no_names,
+    _options_of_the_saga_make_sense,
     _options_make_sense,
     check_waivers,
     steps_are_functions,
     defaults_are_values,
     _names_are_distinct,
-    _nothing_is_hidden,
+    _functions_hide_nothing,
 )

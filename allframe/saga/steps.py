@@ -21,16 +21,15 @@ from allframe.errors import DefinitionError, Problem
 from allframe.naming import Names
 from allframe.refusing import refuse_fields
 from allframe.saga.advice import advice_of, may_stay_unknown, pivot_advice
-from allframe.saga.compiling import compile_graph
+from allframe.saga.bodies import PydanticBody
+from allframe.saga.compiling import check, compile_graph
 from allframe.saga.declare import Errors, compensates, step
 from allframe.saga.definition import Declared, Definition, declare, fields_of
-from allframe.saga.fitting import check_types
 from allframe.saga.graph import Node, Step
 from allframe.saga.marks import FROZEN, CompensationMark, Misplaced, SagaOptions, StepMark, mark_of, place_of_function
+from allframe.saga.owners import fields_hide_nothing
 from allframe.saga.resolving import resolve_bases, shadowed_types, unresolved_names
 from allframe.saga.retry import Retry
-from allframe.saga.rules import check_structure
-from allframe.saga.storable import check_storage
 from allframe.saga.surroundings import Surroundings
 from allframe.saga.waiting import check_or_wait, look_again
 from allframe.saga.waivers import kept, reasons
@@ -80,11 +79,7 @@ class StepDefinition(Definition):
         return f"A parameter {output}is annotated StepContext or Inject[...]."
 
 
-# pydantic notes decorators that are overridden in the body.
-_PydanticBody: Any = type(ModelMetaclass.__prepare__("", ()))
-
-
-class _Body(_PydanticBody):  # type: ignore[misc]
+class _Body(PydanticBody):  # type: ignore[misc]
     """A class body that remembers if ``execute`` or ``compensate`` was assigned twice."""
 
     def __init__(self) -> None:
@@ -209,9 +204,7 @@ class SagaStep(BaseModel, metaclass=StepMeta):
         note_place(cls)
         resolve_bases(cls)
         # Before pydantic would warn of the same, less clearly.
-        problems = [_hidden(cls, field) for field in fields_of(cls) if field in _OURS or hasattr(SagaStep, field)]
-        problems += shadowed_types(cls, place_of(cls))
-        if problems:
+        if problems := [*fields_hide_nothing(cls, SagaStep, _OURS, "step"), *shadowed_types(cls, place_of(cls))]:
             refuse_fields(cls, DefinitionError(f"Step {cls.__qualname__}", problems))
         options |= {"timeout": timeout, "retry": retry, "readonly": readonly, "pivot": pivot, "idempotent": idempotent}
         options |= {"repeatable": repeatable, "unknown_on": unknown_on, "known_on": known_on}
@@ -239,12 +232,17 @@ def parts_of(cls: type[SagaStep]) -> tuple[Node, Step]:
             raise DefinitionError(f"Step {cls.__qualname__}", [Problem("AF111", text, place_of(cls))])
         if refused := cls.__dict__.get("__allframe_refused__"):
             raise refused
-        definition: StepDefinition = cls.__dict__["__allframe_definition__"]
-        graph = compile_graph(definition)
-        # A lone step that nothing can undo would be the pivot.
-        parts = dataclasses.replace(graph.plan.nodes[0], pivot=definition.steps[0].mark.pivot), graph.steps[0]
-        type.__setattr__(cls, "__allframe_parts__", parts)
-        definition.around.forget()
+        parts = _compiled(cls.__dict__["__allframe_definition__"])
+    return parts
+
+
+def _compiled(definition: StepDefinition, *, is_checked: bool = False) -> tuple[Node, Step]:
+    """The parts, which the class keeps. ``is_checked``, Raises: as `compile_graph`."""
+    graph = compile_graph(definition, is_checked=is_checked)
+    # A lone step that nothing can undo would be the pivot.
+    parts = dataclasses.replace(graph.plan.nodes[0], pivot=definition.steps[0].mark.pivot), graph.steps[0]
+    type.__setattr__(definition.cls, "__allframe_parts__", parts)
+    definition.around.forget()
     return parts
 
 
@@ -289,17 +287,10 @@ def _definition_of(cls: type[SagaStep], body: Mapping[str, Any], around: Surroun
 
 def _check(definition: StepDefinition, body: Mapping[str, Any], keywords: Mapping[str, Any]) -> bool:
     """Apply the rules that can be applied now, and compile the class if that was all of them; returns whether it was."""
-    problems = list(_own_rules(definition, body, keywords))
-    # That of a class without steps speaks of @step.
-    problems += [problem for problem in check_structure(definition) if problem.rule != "AF111"]
-    resolved = not unresolved_names(definition)
-    if resolved:
-        problems += [*check_types(definition), *check_storage(definition)]
-    if problems:
-        raise DefinitionError(definition.title, problems)
-    if resolved:
-        parts_of(definition.cls)
-    return resolved
+    if not check(definition, list(_own_rules(definition, body, keywords))):
+        return False
+    _compiled(definition, is_checked=True)
+    return True
 
 
 def _is_whole(cls: Any) -> bool:
@@ -332,11 +323,6 @@ def _own_rules(definition: StepDefinition, body: Mapping[str, Any], keywords: Ma
             f"It has {', '.join(idle)} and no `compensate`. Write `async def compensate(self) -> ...`, or take it away."
         )
         yield Problem("AF109", text, definition.where, "compensate")
-
-
-def _hidden(cls: type, field: str) -> Problem:
-    text = f"The field {field!r} hides SagaStep.{field}, which every step has. Give the field another name."
-    return Problem("AF115", text, place_of(cls), field)
 
 
 def _value(found: Any, mark: StepMark | CompensationMark) -> Any:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import linecache
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from allframe.errors import Problem
+from allframe.naming import did_you_mean, nearest
 
 __all__ = ["Undefined", "words_of"]
 
@@ -29,8 +29,8 @@ class Undefined:
 
     def problem(self, what: str, where: str, member: str | None = None) -> Problem:
         """It as a problem of ``what``, such as ``An annotation of 'debit'``."""
-        near = tuple(self._near())
-        text = f"{what} cannot be resolved: {getattr(self.error, 'message', self.error)}. {self._advice(near)}"
+        near = self._near()
+        text = f"{what} cannot be resolved: {getattr(self.error, 'message', self.error)}.{self._advice(near)}"
         return Problem("AF105", text, where, member, near)
 
     @property
@@ -43,19 +43,18 @@ class Undefined:
             how, line = found
             remedy = "import it at run time as well, at the end of the module if it would be a circle elsewhere"
             return (
-                f"It is {how} under TYPE_CHECKING at {self.place.rpartition(':')[0]}:{line}, so only type checkers have it: "
+                f" It is {how} under TYPE_CHECKING at {self.place.rpartition(':')[0]}:{line}, so only type checkers have it: "
                 f"{remedy if how == 'imported' else 'define it at run time as well'}."
             )
-        hint = f"Did you mean {near[0]!r}? " if near else ""
-        return f"{hint}Define it in the module, or above the class."
+        return f"{did_you_mean(near)} Define it in the module, or above the class."
 
-    def _near(self) -> list[str]:
+    def _near(self) -> tuple[str, ...]:
         """Classes that are there and spelled nearly so, the nearest first."""
         if self._name is None:
-            return []
+            return ()
         known = {**self.module, **self.names}
         classes = [name for name, value in known.items() if isinstance(value, type) and name[:1] != "_"]
-        return difflib.get_close_matches(self._name, classes, n=3, cutoff=0.75)
+        return nearest(self._name, classes, likeness=0.75)
 
 
 def words_of(annotation: Any) -> list[str]:
