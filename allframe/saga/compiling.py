@@ -48,6 +48,7 @@ def compile_graph(definition: Definition, *, is_checked: bool = False) -> SagaGr
         raise DefinitionError(definition.title, problems)
     pivot, options = definition.pivot, definition.options
     nodes, steps = [], []
+    names = definition.around.names()
     for i, declared in enumerate(definition.steps):
         mark = declared.mark
         undo = definition.compensation_of(declared.attribute)
@@ -84,7 +85,7 @@ def compile_graph(definition: Definition, *, is_checked: bool = False) -> SagaGr
                 attribute=declared.attribute,
                 function=declared.value,
                 parameters=parameters,
-                output=Payload(declared.output),
+                output=Payload(declared.output, names),
                 timeout=None if mark.timeout is DEFAULT_TIMEOUT and not declared.is_async else seconds(mark.timeout),
                 retry=mark.retry,
                 compensation=compensation or None,
