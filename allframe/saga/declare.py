@@ -23,6 +23,7 @@ from allframe.saga.bodies import Body, inherits
 from allframe.saga.compiling import check, compile_graph
 from allframe.saga.definition import Definition, fields_of
 from allframe.saga.graph import SagaGraph
+from allframe.saga.keywords import unknown_keywords
 from allframe.saga.marks import (
     DEFAULT_TIMEOUT,
     FROZEN,
@@ -296,20 +297,17 @@ class Saga(BaseModel, metaclass=SagaMeta):
         abstract: bool = False,
         **kwargs: Any,
     ) -> None:
+        problems = []
+        note_place(cls)
         try:
             super().__init_subclass__(**kwargs)
-        except TypeError as error:
+        except TypeError:
             if not kwargs:
                 raise
-            text = (
-                f"{cls.__name__} has class keywords that no saga takes: {', '.join(kwargs)}. It takes name, version, "
-                "timeout, unknown_on, known_on, typecheck, waive and abstract."
-            )
-            raise TypeError(text) from error
-        note_place(cls)
+            problems = unknown_keywords(cls, "saga", kwargs, _KEYWORDS)
         resolve_bases(cls)
         # Before pydantic would warn of the same, less clearly.
-        problems = [_hidden(cls, field) for field in fields_of(cls) if field in _OURS or hasattr(Saga, field)]
+        problems += [_hidden(cls, field) for field in fields_of(cls) if field in _OURS or hasattr(Saga, field)]
         problems += [
             _in_its_place(cls, field)
             for field in _own_fields(cls)
@@ -346,6 +344,9 @@ def _check(saga: Any) -> bool:
     definition.around.forget()
     return True
 
+
+#: The class keywords of `Saga`.
+_KEYWORDS: Final = ("name", "version", "timeout", "unknown_on", "known_on", "typecheck", "waive", "abstract")
 
 #: What every saga has, and `Saga` itself not yet.
 _OURS: Final = frozenset({"graph", "saga_name", "saga_version"})

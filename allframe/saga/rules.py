@@ -19,6 +19,7 @@ from allframe.errors import Problem
 from allframe.naming import is_version, nearest
 from allframe.saga.callables import defaults_are_values, steps_are_functions
 from allframe.saga.definition import Declared, Definition, Nameless
+from allframe.saga.keywords import fields_stay_as_they_are
 from allframe.saga.marks import CompensationMark, SagaOptions, StepMark
 from allframe.saga.owners import bases_share_no_names, what_has_the_name
 from allframe.saga.retry import LONGEST, Retry, is_number
@@ -250,6 +251,12 @@ def _no_errors(said: SagaOptions | StepMark) -> Iterator[str]:
         for kind in getattr(said, name):
             if not (isinstance(kind, type) and issubclass(kind, Exception)):
                 yield f"{name}={kind!r}. Expected exception classes below Exception, one or a tuple of them."
+    for kind in said.unknown_on:
+        if isinstance(kind, type) and any(kind is other for other in said.known_on):
+            yield (
+                f"{kind.__name__} in unknown_on and in known_on. It says that nobody knows whether the step took effect, or "
+                "that it certainly did not: take it out of one of them."
+            )
 
 
 def _one_pivot(definition: Definition) -> Iterator[Problem]:
@@ -340,6 +347,7 @@ _STRUCTURE: tuple[Callable[[Definition], Iterator[Problem]], ...] = (
     _assigned_once,
     bases_share_no_names,
     _options_make_sense,
+    fields_stay_as_they_are,
     check_waivers,
     steps_are_functions,
     defaults_are_values,

@@ -26,6 +26,7 @@ from allframe.saga.declare import Errors, compensates, step
 from allframe.saga.definition import Declared, Definition, declare, fields_of
 from allframe.saga.fitting import check_types
 from allframe.saga.graph import Node, Step
+from allframe.saga.keywords import unknown_keywords
 from allframe.saga.marks import FROZEN, CompensationMark, Misplaced, SagaOptions, StepMark, mark_of, place_of_function
 from allframe.saga.resolving import resolve_bases, shadowed_types, unresolved_names
 from allframe.saga.retry import Retry
@@ -200,20 +201,16 @@ class SagaStep(BaseModel, metaclass=StepMeta):
         abstract: bool = False,
         **options: Any,
     ) -> None:
-        if unknown := [option for option in options if option not in _OPTIONS]:
-            raise TypeError(
-                f"{cls.__name__} has class keywords that no step takes: {', '.join(unknown)}. It takes name, version, "
-                f"abstract, {', '.join(sorted({*_OPTIONS, *_UNDO_OPTIONS, 'waive'}))}."
-            )
         super().__init_subclass__()
         note_place(cls)
         resolve_bases(cls)
         # Before pydantic would warn of the same, less clearly.
-        problems = [_hidden(cls, field) for field in fields_of(cls) if field in _OURS or hasattr(SagaStep, field)]
+        problems = unknown_keywords(cls, "step", options, _KEYWORDS)
+        problems += [_hidden(cls, field) for field in fields_of(cls) if field in _OURS or hasattr(SagaStep, field)]
         problems += shadowed_types(cls, place_of(cls))
         if problems:
             refuse_fields(cls, DefinitionError(f"Step {cls.__qualname__}", problems))
-        options |= {"timeout": timeout, "retry": retry, "readonly": readonly, "pivot": pivot, "idempotent": idempotent}
+        options = {"timeout": timeout, "retry": retry, "readonly": readonly, "pivot": pivot, "idempotent": idempotent}
         options |= {"repeatable": repeatable, "unknown_on": unknown_on, "known_on": known_on}
         options |= {"compensation_timeout": compensation_timeout, "compensation_retry": compensation_retry}
         options |= {"if_unknown": if_unknown}
@@ -363,5 +360,7 @@ async def _stand_in(self: Any) -> None: ...
 _OPTIONS: Final = frozenset(inspect.signature(step).parameters) - {"function", "name", "after", "waive"}
 #: Those of `compensates`, as class keywords.
 _UNDO_OPTIONS: Final = {"compensation_timeout": "timeout", "compensation_retry": "retry", "if_unknown": "if_unknown"}
+#: All class keywords of `SagaStep`.
+_KEYWORDS: Final = ("name", "version", "abstract", *sorted({*_OPTIONS, *_UNDO_OPTIONS, "waive"}))
 _STEP: Final = _marks({})[0]
 STEPS = Names("step", "AF119")
