@@ -40,6 +40,7 @@ from allframe.saga.retry import Retry
 from allframe.saga.surroundings import Surroundings
 from allframe.saga.waiting import check_or_wait, look_again
 from allframe.saga.waivers import kept, reasons
+from allframe.saga.whole import Whole
 from allframe.source import note_place, place_of
 
 __all__ = ["SAGAS", "Saga", "compensates", "step"]
@@ -237,7 +238,7 @@ class SagaMeta(ModelMetaclass):
         return graph
 
 
-class Saga(BaseModel, metaclass=SagaMeta):
+class Saga(Whole, BaseModel, metaclass=SagaMeta):
     """A business transaction: its fields are the input, its marked methods are the steps and what undoes them.
 
     ::
@@ -268,11 +269,10 @@ class Saga(BaseModel, metaclass=SagaMeta):
 
     if not TYPE_CHECKING:  # type checkers go by the fields
 
-        def __new__(cls, *_, **__):
-            """An instance; names that were missing when the class was created are resolved now, at the latest."""
+        @classmethod
+        def __allframe_resolve__(cls):
             if cls.__dict__.get("__allframe_graph__") is None and not cls.__allframe_abstract__ and cls is not Saga:
                 _ = cls.graph
-            return super().__new__(cls)
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:

@@ -35,6 +35,7 @@ from allframe.saga.storable import check_storage
 from allframe.saga.surroundings import Surroundings
 from allframe.saga.waiting import check_or_wait, look_again
 from allframe.saga.waivers import kept, reasons
+from allframe.saga.whole import Whole
 from allframe.source import note_place, place_in, place_of
 
 __all__ = ["STEPS", "SagaStep", "parts_of", "pivot_advice_of", "step_advice"]
@@ -139,7 +140,7 @@ class StepMeta(ModelMetaclass):
         STEPS.add(made.step_name, made.step_version, made)
 
 
-class SagaStep(BaseModel, metaclass=StepMeta):
+class SagaStep(Whole, BaseModel, metaclass=StepMeta):
     """A step that a `SagaDefinition` can be built of: a frozen model with ``execute`` and, to undo it, ``compensate``.
 
     ::
@@ -175,11 +176,10 @@ class SagaStep(BaseModel, metaclass=StepMeta):
 
     if not TYPE_CHECKING:  # type checkers go by the fields
 
-        def __new__(cls, *_, **__):
-            """An instance; names that were missing when the class was created are resolved now, at the latest."""
+        @classmethod
+        def __allframe_resolve__(cls):
             if cls.__dict__.get("__allframe_parts__") is None and not cls.__allframe_abstract__:
                 parts_of(cls)
-            return super().__new__(cls)
 
     def __init_subclass__(
         cls,

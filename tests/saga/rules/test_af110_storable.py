@@ -136,3 +136,22 @@ def test_af110_accepts_what_can_be_stored(annotation: Any) -> None:
         async def only(self) -> annotation: ...
 
     assert Good.graph is not None
+
+
+@pytest.mark.parametrize(
+    ("annotation", "default", "kind"),
+    [(int, "x", "str"), (str, 5, "int"), (list[int], (1,), "tuple"), (Model, 3, "int")],
+)
+def test_af110_a_default_of_another_type_than_its_field(annotation: Any, default: Any, kind: str) -> None:
+    def declare() -> None:
+        class Bad(Saga):
+            given: annotation = default
+
+            @step
+            async def only(self) -> None: ...
+
+    name = "list[int]" if annotation == list[int] else annotation.__name__
+    assert refused(declare, "AF110").endswith(
+        f"'given' is {name}, and its default is of type {kind}, which would not come back. Give it a default of its type, or "
+        "validate_default=True."
+    )
