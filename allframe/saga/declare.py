@@ -23,7 +23,7 @@ from allframe.saga.bodies import Body, inherits
 from allframe.saga.compiling import check, compile_graph
 from allframe.saga.definition import Definition, fields_of
 from allframe.saga.graph import SagaGraph
-from allframe.saga.keywords import unknown_keywords
+from allframe.saga.keywords import unknown_keywords, untyped_fields
 from allframe.saga.marks import (
     DEFAULT_TIMEOUT,
     FROZEN,
@@ -313,7 +313,7 @@ class Saga(Whole, BaseModel, metaclass=SagaMeta):
             for field in _own_fields(cls)
             if any(inherits(base, field) for base in cls.__bases__)
         ]
-        problems += shadowed_types(cls, place_of(cls))
+        problems += [*untyped_fields(cls), *shadowed_types(cls, place_of(cls))]
         if problems:
             refuse_fields(cls, DefinitionError(f"Saga {cls.__qualname__}", problems))
         cls.saga_name = cls.__name__ if name is None else name

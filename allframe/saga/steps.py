@@ -26,7 +26,7 @@ from allframe.saga.declare import Errors, compensates, step
 from allframe.saga.definition import Declared, Definition, declare, fields_of
 from allframe.saga.fitting import check_types
 from allframe.saga.graph import Node, Step
-from allframe.saga.keywords import unknown_keywords
+from allframe.saga.keywords import unknown_keywords, untyped_fields
 from allframe.saga.marks import FROZEN, CompensationMark, Misplaced, SagaOptions, StepMark, mark_of, place_of_function
 from allframe.saga.resolving import resolve_bases, shadowed_types, unresolved_names
 from allframe.saga.retry import Retry
@@ -207,7 +207,7 @@ class SagaStep(Whole, BaseModel, metaclass=StepMeta):
         # Before pydantic would warn of the same, less clearly.
         problems = unknown_keywords(cls, "step", options, _KEYWORDS)
         problems += [_hidden(cls, field) for field in fields_of(cls) if field in _OURS or hasattr(SagaStep, field)]
-        problems += shadowed_types(cls, place_of(cls))
+        problems += [*untyped_fields(cls), *shadowed_types(cls, place_of(cls))]
         if problems:
             refuse_fields(cls, DefinitionError(f"Step {cls.__qualname__}", problems))
         options = {"timeout": timeout, "retry": retry, "readonly": readonly, "pivot": pivot, "idempotent": idempotent}

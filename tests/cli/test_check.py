@@ -171,3 +171,37 @@ def test_tells_where_what_it_checked_stands(shop: Shop) -> None:
     done = shop.run("check", "fine.py")
 
     assert done.stdout == "fine.py: 2 sagas and 2 steps checked, no problems: fine, SAGAS['b'], Credit, Debit\n"
+
+
+def test_a_field_that_is_refused_does_not_end_the_import(shop: Shop) -> None:
+    (shop.folder / "fields.py").write_text(
+        """
+from allframe import Saga, SagaStep, step
+
+class Hides(Saga):
+    copy: int = 5
+    plain: int = 3
+
+class Lacks(SagaStep, timout=3):
+    json: int = 5
+    bare = 5
+
+    async def execute(self) -> None: ...
+
+class Below(Saga):
+    @step(timeout=0)
+    async def go(self) -> None: ...
+"""
+    )
+
+    done = shop.run("check", "fields.py", code=4)
+
+    told = [text.partition(": ")[2] for text in done.stderr.splitlines() if text.startswith("fields.py:")]
+    assert told == [
+        "AF111 Saga Hides",
+        "AF115 Saga Hides, copy",
+        "AF109 Step Lacks",
+        "AF110 Step Lacks, bare",
+        "AF115 Step Lacks, json",
+        "AF109 Saga Below, go",
+    ]
