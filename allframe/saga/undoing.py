@@ -18,14 +18,14 @@ __all__ = ["Follower", "every_effect_can_be_undone", "left_behind"]
 
 @dataclass(frozen=True, slots=True)
 class Follower:
-    """A step that can fail once another has taken effect."""
+    """A step, as one that can fail once another has taken effect."""
 
     name: str
     readonly: bool
     compensated: bool
     retried: bool
-    #: Whether it needs what the other returned.
-    takes_it: bool = False
+    #: The names of its parameters, some of them those of steps whose output it needs.
+    takes: frozenset[str] = frozenset()
 
 
 def left_behind(
@@ -49,7 +49,7 @@ def left_behind(
         text += f" If what undoes {some(undone)} undoes this effect as well, an empty compensation says so."
     if not beside and all(each.readonly for each in after):
         what = f"{some(names)} only read{'s' if len(names) == 1 else ''}"
-        text += f" {what}: do that in {name!r}{'' if any(each.takes_it for each in after) else ', or before it'}."
+        text += f" {what}: do that in {name!r}{'' if any(name in each.takes for each in after) else ', or before it'}."
     return text
 
 
@@ -68,35 +68,32 @@ def every_effect_can_be_undone(definition: Definition) -> Iterator[Problem]:
         return  # it says no step's name (AF113), and may be the one that is missing
     if not definition.is_ordered:
         return  # nobody knows what comes after what
-    pivot, order, steps = definition.pivot, definition.order, definition.steps
-    for i, step in enumerate(steps):
-        reversible = step.mark.readonly or _is_undone(definition, step)
-        if reversible or (pivot is not None and (i == pivot or order.precedes(pivot, i))):
+    pivot, order = definition.pivot, definition.order
+    steps = [_as_follower(definition, step) for step in definition.steps]
+    undone = [j for j, step in enumerate(steps) if step.compensated]
+    has_pivot = any(step.mark.pivot for step in definition.steps)
+    for i, (step, written) in enumerate(zip(steps, definition.steps, strict=True)):
+        is_forward = pivot is not None and (i == pivot or order.precedes(pivot, i))
+        if step.readonly or step.compensated or is_forward:
             continue
+        after = [other for other, before in zip(steps, order.before, strict=True) if before >> i & 1]
+        is_alone = len(after) + order.before[i].bit_count() == len(steps) - 1
         text = left_behind(
-            step.attribute,
-            [_follower(definition, step, other) for j, other in enumerate(steps) if order.precedes(i, j)],
-            [other.attribute for j, other in enumerate(steps) if order.beside(i, j)],
-            f'Write @compensates("{step.attribute}"), or mark it',
-            undone=[
-                other.attribute
-                for j, other in enumerate(steps)
-                if order.precedes(j, i) and _is_undone(definition, other)
-            ],
-            has_pivot=any(other.mark.pivot for other in steps),
+            step.name,
+            after,
+            [] if is_alone else [other.name for j, other in enumerate(steps) if order.beside(i, j)],
+            f'Write @compensates("{step.name}"), or mark it',
+            undone=[steps[j].name for j in undone if order.precedes(j, i)],
+            has_pivot=has_pivot,
         )
-        yield Problem("AF104", text, step.where, step.attribute)
+        yield Problem("AF104", text, written.where, written.attribute)
 
 
-def _is_undone(definition: Definition, step: Declared[StepMark]) -> bool:
-    return definition.compensation_of(step.attribute) is not None
-
-
-def _follower(definition: Definition, step: Declared[StepMark], other: Declared[StepMark]) -> Follower:
+def _as_follower(definition: Definition, step: Declared[StepMark]) -> Follower:
     return Follower(
-        other.attribute,
-        readonly=other.mark.readonly,
-        compensated=_is_undone(definition, other),
-        retried=other.mark.retry is not None,
-        takes_it=any(parameter.name == step.attribute for parameter in other.parameters),
+        step.attribute,
+        readonly=step.mark.readonly,
+        compensated=definition.compensation_of(step.attribute) is not None,
+        retried=step.mark.retry is not None,
+        takes=frozenset(parameter.name for parameter in step.parameters),
     )
