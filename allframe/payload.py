@@ -10,8 +10,10 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Mapping
 from decimal import Decimal
 from itertools import accumulate
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
@@ -37,20 +39,24 @@ MAX_DEPTH = 190
 class Payload:
     """The stored form of one annotated type.
 
+    Args:
+        annotation: The type.
+        names: What the text of annotations inside of it may mean besides, as in `adapter_of`.
+
     Raises:
         PayloadError: when made of an annotation that has no JSON form (an open file, a lock).
     """
 
     __slots__ = ("_adapter", "_is_plain_known", "_plain", "_traits", "annotation")
 
-    def __init__(self, annotation: Any) -> None:
+    def __init__(self, annotation: Any, names: Mapping[str, Any] = MappingProxyType({})) -> None:
         self.annotation = annotation
         #: `hides` and `has_sets`, once somebody has asked.
         self._traits: tuple[bool, bool] | None = None
         self._plain: Plain | None = None
         self._is_plain_known = False
         try:
-            self._adapter = adapter_of(annotation)
+            self._adapter = adapter_of(annotation, names)
         except Exception as error:
             raise PayloadError(
                 f"{self.name} cannot be stored: {reason_of(error)}. Return a type that pydantic can write as "
@@ -248,11 +254,17 @@ class Payload:
         return None if self.hides or isinstance(error, PydanticSerializationError) else error
 
 
-def adapter_of(annotation: Any) -> TypeAdapter[Any]:
-    """What writes and reads values of a type: by the config of a model, and by `PLAIN` for anything else."""
+def adapter_of(annotation: Any, names: Mapping[str, Any] = MappingProxyType({})) -> TypeAdapter[Any]:
+    """What writes and reads values of a type: by the config of a model, and by `PLAIN` for anything else.
+
+    ``names``: what the text of annotations inside of it may mean besides, as those of a dataclass in a function.
+    """
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return TypeAdapter(annotation)  # it has a config of its own, and pydantic would note the alias in its schema
-    return TypeAdapter(_alias("_", annotation), config=PLAIN)
+    adapter: TypeAdapter[Any] = TypeAdapter(_alias("_", annotation), config=PLAIN)
+    if names and not adapter.pydantic_complete:
+        adapter.rebuild(_types_namespace=names)
+    return adapter
 
 
 def check_size(data: bytes, what: str, payload: Payload | None = None, value: Any = None) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any, ClassVar
 
 from allframe.errors import DefinitionError
 
@@ -43,11 +44,14 @@ def refuse(error: DefinitionError) -> None:
 def refuse_fields(cls: type, error: DefinitionError) -> None:
     """`refuse`, for fields that a model must not have, before pydantic has seen them.
 
-    Where refusals are noted, the class goes on without them: pydantic would warn, or end the import after all.
+    Where refusals are noted, the class goes on with class variables in their place: pydantic would warn of the fields, or
+    end the import after all.
 
     Raises:
         DefinitionError: the error. The members of its problems are the fields.
     """
     refuse(error)
-    for problem in error.problems:
-        cls.__annotations__.pop(problem.member or "", None)
+    own = vars(cls)
+    for field in {problem.member for problem in error.problems if problem.member is not None}:
+        if field in own or field in own.get("__annotations__", {}):
+            cls.__annotations__[field] = ClassVar[Any]

@@ -19,7 +19,7 @@ from allframe.cli.exits import Exit, Stop
 from allframe.cli.findings import Finding, Format, Severity, advised, in_order, refused, tell
 from allframe.cli.guard import guarded
 from allframe.cli.render import print_line, printable, warn
-from allframe.cli.target import built_sagas_of, load_graph, sagas_of, split, steps_of
+from allframe.cli.target import held_by, is_saga, is_step, load_graph, split
 from allframe.errors import DefinitionError, Problem
 from allframe.refusing import noting_refusals
 from allframe.saga.steps import step_advice
@@ -130,10 +130,10 @@ def _examine_classes(seen: _Seen, modules: Sequence[ModuleType]) -> None:
         _note(seen, f"Step {step.__qualname__}", partial(step_advice, step))
     for saga in sagas:
         _note(seen, f"Saga {saga.__qualname__}", partial(_advice_on, saga))
-    for definition in built.values():
+    for _, definition in built:
         _note(seen, f"Saga {definition.id!r}", partial(_advice_on, definition))
     seen.names = {
-        "saga": [*(cls.__name__ for cls in sagas), *built],
+        "saga": [*(cls.__name__ for cls in sagas), *(name for name, _ in built)],
         "step": [cls.__name__ for cls in steps],
     }
 
@@ -166,13 +166,20 @@ def _count(number: int, kind: str) -> str:
 
 def _classes(
     modules: Sequence[ModuleType],
-) -> tuple[list[type[Saga]], dict[str, SagaDefinition], list[type[SagaStep]]]:
-    """The sagas, those that were built by their names, and the classes of steps; the modules' own, if they have any."""
-    sagas = list(dict.fromkeys(saga for module in modules for saga in sagas_of(module).values()))
-    steps = list(dict.fromkeys(step for module in modules for step in steps_of(module).values()))
-    built = {name: saga for module in modules for name, saga in built_sagas_of(module).items()}
+) -> tuple[list[type[Saga]], list[tuple[str, SagaDefinition]], list[type[SagaStep]]]:
+    """The sagas, those that were built by their names, and the classes of steps; the modules' own, if they have any.
+
+    Those in a dict, list, tuple or set of a module are among them.
+    """
+    held = [(name, value) for module in modules for name, value in held_by(module)]
+    sagas = list(dict.fromkeys(value for _, value in held if is_saga(value)))
+    steps = list(dict.fromkeys(value for _, value in held if is_step(value)))
+    built: dict[int, tuple[str, SagaDefinition]] = {}
+    for name, value in held:
+        if isinstance(value, SagaDefinition):
+            built.setdefault(id(value), (name, value))
     if not sagas and not steps and not built:
         raise _NoSagas("there are no sagas in it. Name the module that defines them.")
     names = {module.__name__ for module in modules}
     own = [cls for cls in (*sagas, *steps) if cls.__module__ in names] or [*sagas, *steps]
-    return [saga for saga in sagas if saga in own], built, [step for step in steps if step in own]
+    return [saga for saga in sagas if saga in own], [*built.values()], [step for step in steps if step in own]

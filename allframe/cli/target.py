@@ -13,7 +13,7 @@ import inspect
 import keyword
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -28,6 +28,9 @@ __all__ = [
     "ImportFailed",
     "Target",
     "built_sagas_of",
+    "held_by",
+    "is_saga",
+    "is_step",
     "load_graph",
     "load_module",
     "load_package",
@@ -142,7 +145,7 @@ def load_package(folder: Path) -> ModuleType:
 
 def sagas_of(module: ModuleType) -> dict[str, type[Saga]]:
     """The sagas that a module offers, by name, whether it defines or imports them, without those that are only a base."""
-    return {name: value for name, value in vars(module).items() if _is_saga(value) and not value.__allframe_abstract__}
+    return {name: value for name, value in vars(module).items() if is_saga(value)}
 
 
 def built_sagas_of(module: ModuleType) -> dict[str, SagaDefinition]:
@@ -152,11 +155,30 @@ def built_sagas_of(module: ModuleType) -> dict[str, SagaDefinition]:
 
 def steps_of(module: ModuleType) -> dict[str, type[SagaStep]]:
     """The classes of steps that a module offers, by name, without those that are only a base for others."""
-    return {
-        name: value
-        for name, value in vars(module).items()
-        if isinstance(value, type) and issubclass(value, SagaStep) and not value.__allframe_abstract__
-    }
+    return {name: value for name, value in vars(module).items() if is_step(value)}
+
+
+def held_by(module: ModuleType) -> Iterator[tuple[str, object]]:
+    """What a module has by name, and what its dicts, lists, tuples and sets have: ``("Order", ...)``, ``("SAGAS[0]", ...)``."""
+    for name, value in list(vars(module).items()):
+        if name[:2] == "__":
+            continue
+        yield name, value
+        # Of a class of the user's, asking for the items would run code.
+        if type(value) is dict:
+            yield from ((f"{name}[{key!r}]", item) for key, item in list(value.items()))
+        elif type(value) in (list, tuple, set, frozenset):
+            yield from ((f"{name}[{i}]", item) for i, item in enumerate(value))
+
+
+def is_saga(value: object) -> TypeGuard[type[Saga]]:
+    """Whether it is a class of sagas, and not only a base for others."""
+    return _is_saga(value) and not value.__allframe_abstract__
+
+
+def is_step(value: object) -> TypeGuard[type[SagaStep]]:
+    """Whether it is a class of steps, and not only a base for others."""
+    return isinstance(value, type) and issubclass(value, SagaStep) and not value.__allframe_abstract__
 
 
 def versions_of(modules: Iterable[ModuleType]) -> VersionRegistry | None:

@@ -13,7 +13,7 @@ from types import CodeType
 from typing import Any
 
 from allframe.errors import Problem
-from allframe.saga.annotations import MISSING
+from allframe.saga.annotations import MISSING, injected, is_context
 from allframe.saga.definition import Declared, Definition
 from allframe.saga.marks import DEFAULT_TIMEOUT, StepMark, code_of, mark_of
 from allframe.saga.waivers import ADVICE, NONE, reasons
@@ -133,11 +133,28 @@ def pivot_advice(name: str, how: str, where: str, remedy: str) -> Problem:
     )
 
 
+def _gets_no_field(definition: Definition) -> Iterator[Problem]:
+    for declared in definition.functions:
+        for parameter in declared.parameters if not declared.is_plain else ():
+            name, annotation = parameter.name, declared.hint(parameter.name)
+            given = injected(annotation) is not None or is_context(annotation)
+            if name in definition.fields and parameter.default is not MISSING and not given:
+                yield Problem(
+                    "AF206",
+                    f"The parameter {name!r} of {declared.attribute!r} has a default and always gets that: {name!r} is a field "
+                    f"of the {definition.kind}, and a method is given none of them. Take the parameter away, and read "
+                    f"self.{name}.",
+                    declared.where,
+                    declared.attribute,
+                )
+
+
 _KINDS: tuple[Callable[[Definition], Iterator[Problem]], ...] = (
     _works_without_output,
     _can_be_interrupted,
     _says_what_it_returns,
     _pivot_is_tried_again,
+    _gets_no_field,
 )
 
 

@@ -26,6 +26,8 @@ from allframe.errors import DefinitionError, PayloadError, Problem
 from allframe.payload import Payload
 from allframe.saga.graph import Compensation, Node, Parameter, Plan, SagaGraph, Source, Step
 from allframe.saga.steps import SagaStep, parts_of, pivot_advice_of, step_advice
+from allframe.saga.undoing import Follower, left_behind
+from allframe.saga.wording import some
 
 __all__ = ["BuiltGraph", "Place", "graph_of", "input_of", "places_of"]
 
@@ -121,7 +123,7 @@ def places_of(data: bytes, find: Callable[[str, int], type[SagaStep] | None]) ->
     if lacking:
         raise PayloadError(
             "This program lacks what the saga is built of: "
-            + "; ".join(f"the step class {step!r} of version {v}, for {_some(of)}" for (step, v), of in lacking.items())
+            + "; ".join(f"the step class {step!r} of version {v}, for {some(of)}" for (step, v), of in lacking.items())
             + ". Import the modules that define it, before the orchestrator is entered."
         )
     return tuple(
@@ -231,6 +233,14 @@ class _Shape:
     def is_after(self, step: int, other: int) -> bool:
         return bool(self.before[step] >> other & 1)
 
+    def is_beside(self, step: int, other: int) -> bool:
+        return step != other and not self.is_after(step, other) and not self.is_after(other, step)
+
+    def follower(self, step: int) -> Follower:
+        node, place = self.nodes[step], self.places[step]
+        retried = parts_of(place.step)[1].retry is not None
+        return Follower(place.name, node.readonly, node.compensated, retried)
+
 
 def _union(sets: Iterable[int]) -> int:
     total = 0
@@ -256,15 +266,19 @@ def _every_effect_can_be_undone(shape: _Shape) -> Iterator[Problem]:
         forward_only = pivot is not None and (i == pivot or shape.is_after(i, pivot))
         if shape.is_reversible(i) or shape.nodes[i].pivot or forward_only:
             continue
-        others = [other.name for j, other in enumerate(shape.places) if j != i and not shape.is_after(i, j)]
-        yield Problem(
-            "AF104",
-            f"{place.name!r} has no compensation, and {_some(others)} can fail after it: its effect would be left behind. "
-            f"Give {place.step.__name__} a `compensate`, or declare it readonly=True if it has no effect, or pivot=True if "
-            "the saga must only go forward after it.",
-            place.where,
+        text = left_behind(
             place.name,
+            [shape.follower(j) for j in range(len(shape.places)) if shape.is_after(j, i)],
+            [other.name for j, other in enumerate(shape.places) if shape.is_beside(i, j)],
+            f"Give {place.step.__name__} a `compensate`, or declare it",
+            undone=[
+                other.name
+                for j, other in enumerate(shape.places)
+                if shape.is_after(i, j) and shape.nodes[j].compensated
+            ],
+            has_pivot=any(node.pivot for node in shape.nodes),
         )
+        yield Problem("AF104", text, place.where, place.name)
 
 
 def _one_pivot(shape: _Shape) -> Iterator[Problem]:
@@ -283,7 +297,7 @@ def _one_pivot(shape: _Shape) -> Iterator[Problem]:
                 place.where,
                 place.name,
             )
-        if i != pivot and not shape.is_after(i, pivot) and not shape.is_after(pivot, i):
+        if shape.is_beside(i, pivot):
             yield Problem(
                 "AF112",
                 f"{place.name!r} runs beside the pivot {name!r}: whether it must be undone could not be said. Put one "
@@ -318,9 +332,3 @@ def _advice(shape: _Shape) -> tuple[Problem, ...]:
         place = shape.places[pivot]
         advice += pivot_advice_of(place.step, place.name, place.where)
     return tuple(advice)
-
-
-def _some(names: Sequence[str]) -> str:
-    """A few of the names: there may be a thousand."""
-    shown = ", ".join(names[:3])
-    return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from allframe.errors import DefinitionError, Problem
@@ -42,7 +42,8 @@ def compile_graph(definition: Definition, *, is_checked: bool = False) -> SagaGr
     """
     if not is_checked and (found := unresolved_names(definition) or _problems_of_types(definition)):
         raise DefinitionError(definition.title, found)
-    steps = tuple(_step(definition, declared) for declared in definition.steps)
+    names = definition.around.names()
+    steps = tuple(_step(definition, declared, names) for declared in definition.steps)
     options, pivot = definition.options, definition.pivot
     return SagaGraph(
         definition.name,
@@ -78,7 +79,7 @@ def _node(definition: Definition, index: int, step: Step, *, is_pivot: bool) -> 
     )
 
 
-def _step(definition: Definition, declared: Declared[StepMark]) -> Step:
+def _step(definition: Definition, declared: Declared[StepMark], names: Mapping[str, Any]) -> Step:
     mark, options = declared.mark, definition.options
     undo = definition.compensation_of(declared.attribute)
     return Step(
@@ -86,7 +87,7 @@ def _step(definition: Definition, declared: Declared[StepMark]) -> Step:
         attribute=declared.attribute,
         function=declared.value,
         parameters=_parameters(definition, declared),
-        output=Payload(declared.output),
+        output=Payload(declared.output, names),
         timeout=None if mark.timeout is DEFAULT_TIMEOUT and not declared.is_async else seconds(mark.timeout),
         retry=mark.retry,
         compensation=None if undo is None else _compensation(definition, undo),

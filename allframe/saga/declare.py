@@ -23,6 +23,7 @@ from allframe.saga.bodies import Body
 from allframe.saga.compiling import check, compile_graph
 from allframe.saga.definition import Definition
 from allframe.saga.graph import SagaGraph
+from allframe.saga.keywords import unknown_keywords, untyped_fields
 from allframe.saga.marks import (
     DEFAULT_TIMEOUT,
     FROZEN,
@@ -40,6 +41,7 @@ from allframe.saga.retry import Retry
 from allframe.saga.surroundings import Surroundings
 from allframe.saga.waiting import check_or_wait, look_again
 from allframe.saga.waivers import kept, reasons
+from allframe.saga.whole import Whole
 from allframe.source import note_place, place_of
 
 __all__ = ["SAGAS", "Saga", "compensates", "step"]
@@ -236,7 +238,7 @@ class SagaMeta(ModelMetaclass):
         return graph
 
 
-class Saga(BaseModel, metaclass=SagaMeta):
+class Saga(Whole, BaseModel, metaclass=SagaMeta):
     """A business transaction: its fields are the input, its marked methods are the steps and what undoes them.
 
     ::
@@ -267,11 +269,10 @@ class Saga(BaseModel, metaclass=SagaMeta):
 
     if not TYPE_CHECKING:  # type checkers go by the fields
 
-        def __new__(cls, *_, **__):
-            """An instance; names that were missing when the class was created are resolved now, at the latest."""
+        @classmethod
+        def __allframe_resolve__(cls):
             if cls.__dict__.get("__allframe_graph__") is None and not cls.__allframe_abstract__ and cls is not Saga:
                 _ = cls.graph
-            return super().__new__(cls)
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -296,21 +297,19 @@ class Saga(BaseModel, metaclass=SagaMeta):
         abstract: bool = False,
         **kwargs: Any,
     ) -> None:
+        note_place(cls)
+        problems = untyped_fields(cls)  # before a base sets something of its own
         try:
             super().__init_subclass__(**kwargs)
-        except TypeError as error:
+        except TypeError:
             if not kwargs:
                 raise
-            text = (
-                f"{cls.__name__} has class keywords that no saga takes: {', '.join(kwargs)}. It takes name, version, "
-                "timeout, unknown_on, known_on, typecheck, waive and abstract."
-            )
-            raise TypeError(text) from error
-        note_place(cls)
+            problems += unknown_keywords(cls, "saga", kwargs, _KEYWORDS)
         resolve_bases(cls)
         # Before pydantic would warn of the same, less clearly.
-        problems = [*fields_hide_nothing(cls, Saga, _OURS, "saga"), *fields_replace_nothing(cls)]
-        if problems := [*problems, *shadowed_types(cls, place_of(cls))]:
+        problems += [*fields_hide_nothing(cls, Saga, _OURS, "saga"), *fields_replace_nothing(cls)]
+        problems += shadowed_types(cls, place_of(cls))
+        if problems:
             refuse_fields(cls, DefinitionError(f"Saga {cls.__qualname__}", problems))
         cls.saga_name = cls.__name__ if name is None else name
         cls.saga_version = version
@@ -340,6 +339,9 @@ def _check(saga: Any) -> bool:
     definition.around.forget()
     return True
 
+
+#: The class keywords of `Saga`.
+_KEYWORDS: Final = ("name", "version", "timeout", "unknown_on", "known_on", "typecheck", "waive", "abstract")
 
 #: What every saga has, and `Saga` itself not yet.
 _OURS: Final = frozenset({"graph", "saga_name", "saga_version"})

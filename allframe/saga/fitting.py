@@ -8,7 +8,14 @@ from __future__ import annotations
 import inspect
 import types
 from collections.abc import Callable, Iterator
+from dataclasses import is_dataclass
+from datetime import date, time, timedelta
+from decimal import Decimal
+from enum import Enum
 from typing import Any, TypeVar, Union, get_args, get_origin
+from uuid import UUID
+
+from pydantic import BaseModel
 
 from allframe.errors import Problem
 from allframe.inject import injected_type
@@ -120,9 +127,39 @@ def _unfillable(
     elif injected_type(annotation) is not None:
         hint = " Say what to inject, such as Inject[Bank]."
     elif not near and isinstance(strip(annotation), type) and annotation is not MISSING:
-        hint = f" To be given an object, annotate it Inject[{strip(annotation).__name__}]."
+        hint = _by_type(definition, declared, parameter.name, strip(annotation))
     filled = definition.what_fills(declared, available)
     return f"Nothing fills the parameter {parameter.name!r} of {declared.attribute!r}. {filled}{hint}"
+
+
+def _by_type(definition: Definition, declared: Declared[Any], name: str, wanted: type) -> str:
+    """Where a parameter of this type may come from: nobody injects an amount, and an object is no field."""
+    if definition.kind == "step" and (issubclass(wanted, (*_VALUES, BaseModel)) or is_dataclass(wanted)):
+        return f" A step of this kind is given no output of others: make it a field, and read self.{name}."
+    if issubclass(wanted, _VALUES):
+        return f" If the saga is given it, make it a field{'' if declared.is_plain else f', and read self.{name}'}."
+    return f" To be given an object, annotate it Inject[{wanted.__name__}]."
+
+
+#: What is part of an input or an output, and no object to work with.
+_VALUES = (
+    str,
+    bytes,
+    int,
+    float,
+    complex,
+    Decimal,
+    UUID,
+    date,
+    time,
+    timedelta,
+    Enum,
+    list,
+    tuple,
+    dict,
+    set,
+    frozenset,
+)
 
 
 def _types_fit(definition: Definition) -> Iterator[Problem]:

@@ -1,7 +1,7 @@
 """AF101…: what a definition may not say.
 
 The rules of its structure are here, what cannot be called as a step in `allframe.saga.callables`, those of parameters and
-types in `allframe.saga.fitting`, AF110 in `allframe.saga.storable`.
+types in `allframe.saga.fitting`, AF104 in `allframe.saga.undoing`, AF110 in `allframe.saga.storable`.
 Each rule is a function from a `Definition` to its problems, and says what was found, what was expected and what to do.
 All of them are applied before anything is raised: whoever mends a saga sees the whole list.
 """
@@ -19,10 +19,12 @@ from allframe.errors import Problem
 from allframe.naming import did_you_mean, is_version, nearest
 from allframe.saga.callables import defaults_are_values, steps_are_functions
 from allframe.saga.definition import Declared, Definition, Nameless
+from allframe.saga.keywords import fields_stay_as_they_are
 from allframe.saga.marks import CompensationMark, SagaOptions, StepMark
 from allframe.saga.owners import bases_share_no_names, what_has_the_name
 from allframe.saga.retry import LONGEST, Retry, is_number
 from allframe.saga.typechecking import is_installed
+from allframe.saga.undoing import every_effect_can_be_undone
 from allframe.saga.waivers import check_waivers
 
 __all__ = ["NAME_RULE", "RULES", "check_structure", "is_name", "timeout_problems"]
@@ -155,37 +157,6 @@ def _assigned_once(definition: Definition) -> Iterator[Problem]:
         )
 
 
-def _every_effect_can_be_undone(definition: Definition) -> Iterator[Problem]:
-    if any(not undo.mark.step or isinstance(undo.mark.step, Nameless) for undo in definition.compensations):
-        return  # it says no step's name (AF113), and may be the one that is missing
-    if not definition.is_ordered:
-        return  # nobody knows what comes after what
-    pivot, order = definition.pivot, definition.order
-    for i, step in enumerate(definition.steps):
-        reversible = step.mark.readonly or definition.compensation_of(step.attribute) is not None
-        if not reversible and (pivot is None or not (i == pivot or order.precedes(pivot, i))):
-            others = [
-                (j, other.attribute) for j, other in enumerate(definition.steps) if i != j and not order.precedes(j, i)
-            ]
-            after = [name for j, name in others if order.precedes(i, j)]
-            beside = [name for j, name in others if not order.precedes(i, j)]
-            can_fail = " and ".join(
-                [
-                    f"{', '.join(names)} can fail {where} it"
-                    for names, where in ((after, "after"), (beside, "beside"))
-                    if names
-                ]
-            )
-            yield Problem(
-                "AF104",
-                f"{step.attribute!r} has no compensation, and {can_fail}: its effect would be left "
-                f'behind. Write @compensates("{step.attribute}"), or mark it readonly=True if it has no effect, or '
-                "pivot=True if the saga must only go forward after it.",
-                step.where,
-                step.attribute,
-            )
-
-
 def _order_makes_sense(definition: Definition) -> Iterator[Problem]:
     names = [step.attribute for step in definition.steps]
     for step in definition.steps:
@@ -217,7 +188,13 @@ def _circle(definition: Definition, cycle: Sequence[int]) -> str:
         + ("" if step.mark.after is not None else " (it has no after=, and stands below it)")
         for step, other in zip(steps, [*steps[1:], steps[0]], strict=True)
     ]
+    if len(links) > _MANY:
+        links[_MANY - 1 : -1] = [f"and {len(links) - _MANY} more"]
     return f"These steps wait for each other: {', '.join(links)}. Change an after=, or move a step."
+
+
+#: Of a circle: who has seen these sees the others.
+_MANY: Final = 10
 
 
 def _options_of_the_saga_make_sense(definition: Definition) -> Iterator[Problem]:
@@ -277,6 +254,12 @@ def _error_problems(said: SagaOptions | StepMark) -> Iterator[str]:
         for kind in getattr(said, name):
             if not (isinstance(kind, type) and issubclass(kind, Exception)):
                 yield f"{name}={kind!r}. Expected exception classes below Exception, one or a tuple of them."
+    for kind in said.unknown_on:
+        if isinstance(kind, type) and any(kind is other for other in said.known_on):
+            yield (
+                f"{kind.__name__} in unknown_on and in known_on. It says that nobody knows whether the step took effect, or "
+                "that it certainly did not: take it out of one of them."
+            )
 
 
 def _one_pivot(definition: Definition) -> Iterator[Problem]:
@@ -357,7 +340,7 @@ _WHOLE: tuple[Callable[[Definition], Iterator[Problem]], ...] = (
     _has_steps,
     _compensations_have_steps,
     _order_makes_sense,
-    _every_effect_can_be_undone,
+    every_effect_can_be_undone,
     _one_pivot,
 )
 
@@ -368,6 +351,7 @@ _STRUCTURE: tuple[Callable[[Definition], Iterator[Problem]], ...] = (
     bases_share_no_names,
     _options_of_the_saga_make_sense,
     _options_make_sense,
+    fields_stay_as_they_are,
     check_waivers,
     steps_are_functions,
     defaults_are_values,

@@ -26,6 +26,7 @@ from allframe.saga.compiling import check, compile_graph
 from allframe.saga.declare import Errors, compensates, step
 from allframe.saga.definition import Declared, Definition, declare, fields_of
 from allframe.saga.graph import Node, Step
+from allframe.saga.keywords import unknown_keywords, untyped_fields
 from allframe.saga.marks import FROZEN, CompensationMark, Misplaced, SagaOptions, StepMark, mark_of, place_of_function
 from allframe.saga.owners import fields_hide_nothing
 from allframe.saga.resolving import resolve_bases, shadowed_types, unresolved_names
@@ -33,6 +34,7 @@ from allframe.saga.retry import Retry
 from allframe.saga.surroundings import Surroundings
 from allframe.saga.waiting import check_or_wait, look_again
 from allframe.saga.waivers import kept, reasons
+from allframe.saga.whole import Whole
 from allframe.source import note_place, place_in, place_of
 
 __all__ = ["STEPS", "SagaStep", "parts_of", "pivot_advice_of", "step_advice"]
@@ -133,7 +135,7 @@ class StepMeta(ModelMetaclass):
         STEPS.add(made.step_name, made.step_version, made)
 
 
-class SagaStep(BaseModel, metaclass=StepMeta):
+class SagaStep(Whole, BaseModel, metaclass=StepMeta):
     """A step that a `SagaDefinition` can be built of: a frozen model with ``execute`` and, to undo it, ``compensate``.
 
     ::
@@ -169,11 +171,10 @@ class SagaStep(BaseModel, metaclass=StepMeta):
 
     if not TYPE_CHECKING:  # type checkers go by the fields
 
-        def __new__(cls, *_, **__):
-            """An instance; names that were missing when the class was created are resolved now, at the latest."""
+        @classmethod
+        def __allframe_resolve__(cls):
             if cls.__dict__.get("__allframe_parts__") is None and not cls.__allframe_abstract__:
                 parts_of(cls)
-            return super().__new__(cls)
 
     def __init_subclass__(
         cls,
@@ -195,18 +196,16 @@ class SagaStep(BaseModel, metaclass=StepMeta):
         abstract: bool = False,
         **options: Any,
     ) -> None:
-        if unknown := [option for option in options if option not in _OPTIONS]:
-            raise TypeError(
-                f"{cls.__name__} has class keywords that no step takes: {', '.join(unknown)}. It takes name, version, "
-                f"abstract, {', '.join(sorted({*_OPTIONS, *_UNDO_OPTIONS, 'waive'}))}."
-            )
         super().__init_subclass__()
         note_place(cls)
         resolve_bases(cls)
         # Before pydantic would warn of the same, less clearly.
-        if problems := [*fields_hide_nothing(cls, SagaStep, _OURS, "step"), *shadowed_types(cls, place_of(cls))]:
+        problems = unknown_keywords(cls, "step", options, _KEYWORDS)
+        problems += [*fields_hide_nothing(cls, SagaStep, _OURS, "step")]
+        problems += [*untyped_fields(cls), *shadowed_types(cls, place_of(cls))]
+        if problems:
             refuse_fields(cls, DefinitionError(f"Step {cls.__qualname__}", problems))
-        options |= {"timeout": timeout, "retry": retry, "readonly": readonly, "pivot": pivot, "idempotent": idempotent}
+        options = {"timeout": timeout, "retry": retry, "readonly": readonly, "pivot": pivot, "idempotent": idempotent}
         options |= {"repeatable": repeatable, "unknown_on": unknown_on, "known_on": known_on}
         options |= {"compensation_timeout": compensation_timeout, "compensation_retry": compensation_retry}
         options |= {"if_unknown": if_unknown}
@@ -349,5 +348,7 @@ async def _stand_in(self: Any) -> None: ...
 _OPTIONS: Final = frozenset(inspect.signature(step).parameters) - {"function", "name", "after", "waive"}
 #: Those of `compensates`, as class keywords.
 _UNDO_OPTIONS: Final = {"compensation_timeout": "timeout", "compensation_retry": "retry", "if_unknown": "if_unknown"}
+#: All class keywords of `SagaStep`.
+_KEYWORDS: Final = ("name", "version", "abstract", *sorted({*_OPTIONS, *_UNDO_OPTIONS, "waive"}))
 _STEP: Final = _marks({})[0]
 STEPS = Names("step", "AF119")

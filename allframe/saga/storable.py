@@ -31,23 +31,29 @@ _MANY: Final = 10
 def check_storage(definition: Definition) -> list[Problem]:
     """The problems of the input and of each output; every annotation is resolved."""
     attributes = {step.attribute for step in definition.steps}
+    names = definition.around.names()
     problems = [
         Problem("AF110", f"The input {text}", definition.where, member=field or None)
-        for path, text in _told(definition.cls)
+        for path, text in _told(definition.cls, names)
         # A field that is a step as well is against AF114, and pydantic takes the function for its default.
         if (field := path.partition("[")[0].partition(".")[0]) not in attributes
     ]
     for step in definition.steps:
         what = f"What {step.attribute!r} returns: "
-        problems += [Problem("AF110", what + text, step.where, member=step.attribute) for _, text in _told(step.output)]
+        problems += [
+            Problem("AF110", what + text, step.where, member=step.attribute) for _, text in _told(step.output, names)
+        ]
     return problems
 
 
-def _told(annotation: Any) -> Iterator[tuple[str, str]]:
-    """What keeps values of this type from being stored: the path of each part, and the words."""
+def _told(annotation: Any, names: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What keeps values of this type from being stored: the path of each part, and the words.
+
+    ``names``: what the text of annotations inside of it may mean besides.
+    """
     name = type_name(annotation)
     try:
-        found = _obstacles(annotation)
+        found = _obstacles(annotation, names)
     except Exception as error:  # noqa: BLE001 - pydantic asks the type, which may answer anything
         # The first sentence: pydantic goes on to say how to make it accept any type.
         said = (str(error) or type(error).__name__).splitlines()[0].split(". ", 1)[0].rstrip(".")
@@ -66,11 +72,11 @@ def _told(annotation: Any) -> Iterator[tuple[str, str]]:
 _PLAIN_TYPES: Final = {None, type(None), str, int, float, bool, Decimal, UUID, bytes, date, datetime}
 
 
-def _obstacles(annotation: Any) -> list[Obstacle]:
+def _obstacles(annotation: Any, names: Mapping[str, Any]) -> list[Obstacle]:
     if isinstance(annotation, type | None) and annotation in _PLAIN_TYPES:
         return []
     if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-        adapter: TypeAdapter[Any] = adapter_of(annotation)
+        adapter: TypeAdapter[Any] = adapter_of(annotation, names)
         events = ("", "[*]") if get_origin(strip(annotation)) is list else ("",)
         # An event, or a list of them, is stored by its own class, whatever the annotation says.
         return find_obstacles(

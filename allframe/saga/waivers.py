@@ -26,6 +26,7 @@ ADVICE: Final[dict[str, str]] = {
     "AF203": "a step does not say what it returns",
     "AF204": "the pivot can end unknown and is tried once",
     "AF205": "a waiver waives nothing",
+    "AF206": "a parameter is named like a field and always gets its default",
 }
 
 #: What can be waived: a waiver too many can be taken away.

@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 
-__all__ = ["duration", "elapsed", "listed", "printable", "quoted"]
+__all__ = ["duration", "elapsed", "listed", "printable", "quoted", "some"]
 
 #: A list names as many, and counts the rest.
 MOST = 6
@@ -33,6 +33,12 @@ def listed(words: Iterable[str], *, most: int = MOST) -> str:
     if len(words) > most:
         words[most - 1 :] = [f"{len(words) - most + 1} others"]
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def some(words: Sequence[str]) -> str:
+    """``a, b, c``; of more than three words, the first ones and how many there are besides: ``a, b, c and 7 more``."""
+    shown = ", ".join(words[:3])
+    return f"{shown} and {len(words) - 3} more" if len(words) > 3 else shown
 
 
 def duration(seconds: float) -> str:

@@ -122,3 +122,86 @@ def test_checks_the_sagas_that_were_built(shop: Shop) -> None:
         "bad.py:fine: 1 saga checked, no problems: fine",
     ]
     assert done.stderr.count("'debit' has no compensation, and credit can fail after it") == 1, "told once"
+
+
+def test_finds_what_stands_in_a_dict_or_a_list(shop: Shop) -> None:
+    (shop.folder / "held.py").write_text(
+        """
+from allframe import Saga, SagaDefinition, SagaStep, step
+
+class Send(SagaStep, name="held.send"):
+    async def execute(self) -> None: ...
+
+def saga(name):
+    class Made(Saga, name=name, waive={"AF204": "a test"}):
+        @step
+        async def go(self) -> "Nowhere": ...
+    return Made
+
+one = SagaDefinition("one").add_step(Send(), name="one")
+BUILT = {
+    "first": one.add_step(Send(), name="first"),
+    2: None,
+}
+LISTED = [SagaDefinition("second").add_step(Send(), name="second").add_step(Send())]
+PAIR = (saga("held.pair"), SagaDefinition("third").add_step(Send(), name="third").add_step(Send()))
+SET = {SagaDefinition("fourth").add_step(Send(), name="fourth").add_step(Send())}
+again = BUILT["first"]
+"""
+    )
+
+    done = shop.run("check", "held.py", code=4)
+
+    told = [text for text in done.stderr.splitlines() if "held.py:" in text and "(advice)" not in text]
+    assert [text.partition(": ")[2] for text in told] == [
+        "AF105 Saga saga.<locals>.Made, go",
+        "AF104 Saga SagaDefinition, one",
+        "AF104 Saga SagaDefinition, second",
+        "AF104 Saga SagaDefinition, third",
+        "AF104 Saga SagaDefinition, fourth",
+    ]
+
+
+def test_tells_where_what_it_checked_stands(shop: Shop) -> None:
+    (shop.folder / "steps.py").write_text(STEPS)
+    (shop.folder / "fine.py").write_text(
+        f'{BUILT}SAGAS = {{"a": fine, "b": SagaDefinition("x").add_step(Credit(account="B"))}}\n'
+    )
+
+    done = shop.run("check", "fine.py")
+
+    assert done.stdout == "fine.py: 2 sagas and 2 steps checked, no problems: fine, SAGAS['b'], Credit, Debit\n"
+
+
+def test_a_field_that_is_refused_does_not_end_the_import(shop: Shop) -> None:
+    (shop.folder / "fields.py").write_text(
+        """
+from allframe import Saga, SagaStep, step
+
+class Hides(Saga):
+    copy: int = 5
+    plain: int = 3
+
+class Lacks(SagaStep, timout=3):
+    json: int = 5
+    bare = 5
+
+    async def execute(self) -> None: ...
+
+class Below(Saga):
+    @step(timeout=0)
+    async def go(self) -> None: ...
+"""
+    )
+
+    done = shop.run("check", "fields.py", code=4)
+
+    told = [text.partition(": ")[2] for text in done.stderr.splitlines() if text.startswith("fields.py:")]
+    assert told == [
+        "AF111 Saga Hides",
+        "AF115 Saga Hides, copy",
+        "AF109 Step Lacks",
+        "AF110 Step Lacks, bare",
+        "AF115 Step Lacks, json",
+        "AF109 Saga Below, go",
+    ]

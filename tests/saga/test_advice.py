@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from allframe import Retry, Saga, SagaDefinition, SagaStep, StepContext, Unknown, compensates, step
+from allframe import Inject, Retry, Saga, SagaDefinition, SagaStep, StepContext, Unknown, compensates, step
 from allframe.errors import Problem
 from allframe.saga.steps import step_advice
 from allframe.saga.waivers import ADVICE
@@ -206,6 +206,61 @@ def test_af204_accepts_a_last_step_that_is_undone() -> None:
         async def undo(self) -> None: ...
 
     assert advice(Payout) == []
+
+
+# --- AF206 -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("default", [0, None, "x"])
+def test_af206_a_parameter_that_is_named_like_a_field(default: Any) -> None:
+    class Quote(Saga):
+        amount: int = 3
+
+        @step
+        async def price(self, amount: Any = default) -> None: ...
+
+        @compensates("price")
+        async def undo(self, *, amount: Any = default) -> None: ...
+
+    assert advice(Quote) == [("AF206", "price"), ("AF206", "undo")]
+    assert Quote.graph.advice[0].text == (
+        "The parameter 'amount' of 'price' has a default and always gets that: 'amount' is a field of the saga, and a method "
+        "is given none of them. Take the parameter away, and read self.amount."
+    )
+
+
+def test_af206_a_parameter_of_a_reusable_step() -> None:
+    class Quote(SagaStep, readonly=True):
+        amount: int = 3
+
+        async def execute(self, amount: int = 0) -> None: ...
+
+    (problem,) = step_advice(Quote)
+
+    assert (problem.rule, problem.member) == ("AF206", "execute")
+    assert "'amount' is a field of the step" in problem.text
+
+
+@step(readonly=True)
+async def _of_no_class(amount: int = 0) -> None: ...
+
+
+async def _of_another_name(self: Any, amounts: int = 0) -> None: ...
+
+
+async def _with_the_context(self: Any, amount: StepContext | None = None) -> None: ...
+
+
+async def _injected(self: Any, amount: Inject[int] = 0) -> None: ...
+
+
+@pytest.mark.parametrize("price", [_of_no_class, _of_another_name, _with_the_context, _injected])
+def test_af206_accepts_a_parameter_that_is_filled_or_has_a_name_of_its_own(price: Any) -> None:
+    class Quote(Saga):
+        amount: int = 3
+        quote = step(readonly=True)(price)
+
+    assert advice(Quote) == []
 
 
 # --- what is built, and what is inherited ----------------------------------------------------------------------------

@@ -219,11 +219,27 @@ def test_af104_a_step_that_others_follow_or_run_beside_and_nothing_undoes() -> N
 
     ((rule, text),) = problems(before.check)
     assert rule == "AF104"
-    assert text.startswith(
+    assert text == (
         "'a' has no compensation, and test_builder.look, b can fail after it: its effect would be left behind. Give Last a "
-        "`compensate`, or declare it readonly=True if it has no effect, or pivot=True"
+        "`compensate`, or declare it readonly=True if it has no effect."
     )
-    assert [rule for rule, _ in problems(beside.check)] == ["AF104"]
+    ((rule, text),) = problems(beside.check)
+    assert rule == "AF104"
+    assert text == (
+        "'b' has no compensation, and c can fail beside it: its effect would be left behind. Give Last a `compensate`, or "
+        "declare it readonly=True if it has no effect. If what undoes a undoes this effect as well, an empty compensation "
+        "says so."
+    )
+
+
+def test_af104_tells_what_helps_by_what_comes_after() -> None:
+    forward = SagaDefinition("x").add_step(Last(), name="a").add_step(Last(), name="b")
+    reading = SagaDefinition("x").add_step(Last(), name="a").add_step(Look(), name="b")
+
+    assert problems(forward.check)[0][1].endswith(
+        "or pivot=True if the saga must only go forward after it, with retry=Retry(...) on b."
+    )
+    assert problems(reading.check)[0][1].endswith("b only reads: do that in 'a', or before it.")
 
 
 def test_a_place_where_a_step_was_added_goes_with_its_problem() -> None:

@@ -248,7 +248,7 @@ def test_af105_a_function_without_what_its_parameter_names() -> None:
     assert [problem.rule for problem in error.value.problems] == ["AF105", "AF105"]
     assert error.value.problems[0].text == (
         "Nothing fills the parameter 'article' of 'first'. A parameter is the name of an earlier step (there is none) or "
-        "of a field (amount), or is annotated StepContext or Inject[...]. To be given an object, annotate it Inject[str]."
+        "of a field (amount), or is annotated StepContext or Inject[...]. If the saga is given it, make it a field."
     )
 
 

@@ -540,6 +540,39 @@ def _peek() -> int:
     return next(_numbers)
 
 
+async def test_a_dataclass_of_a_function_may_name_another_of_it(load: Modules) -> None:
+    module = load("""
+def make():
+    class Order(Saga):
+        wanted: Basket
+        @step(readonly=True)
+        async def first(self) -> Basket:
+            return self.wanted
+        @step(readonly=True)
+        async def second(self, first: Basket) -> list[Basket]:
+            return [first]
+    class Pick(SagaStep):
+        wanted: Basket
+        async def execute(self) -> Basket: ...
+
+    @dataclasses.dataclass
+    class Basket:
+        items: list[Item]
+
+    @dataclasses.dataclass
+    class Item:
+        number: int
+
+    return Order, Pick, Basket([Item(1)])
+""")
+    order, pick, basket = module.make()
+
+    async with SagaOrchestrator(sagas=[order]) as orchestrator:
+        outcome = await orchestrator.execute(order(wanted=basket))
+    assert outcome.outputs == {"first": basket, "second": [basket]}
+    assert pick(wanted=basket).wanted == basket
+
+
 def test_a_dataclass_of_names_further_down_is_resolved(load: Modules) -> None:
     module = load("""
 @dataclasses.dataclass

@@ -455,12 +455,15 @@ def test_a_saga_may_have_the_name_of_a_step() -> None:
     assert STEPS.find("test_steps.fee", 1) is Fee
 
 
-def test_a_keyword_that_no_step_takes_is_a_type_error() -> None:
-    with pytest.raises(TypeError) as refusal:
-
+def test_af109_a_keyword_that_no_step_takes() -> None:
+    def declare() -> None:
         class Fee(SagaStep, timout=5, after="x"):
             async def execute(self) -> None: ...
 
-    assert str(refusal.value).startswith(
-        "Fee has class keywords that no step takes: timout, after. It takes name, version, abstract, compensation_retry,"
+    (_, text), (_, other) = problems(declare)
+
+    assert text.startswith(
+        "It has the class keyword 'timout', which no step takes. It takes: name, version, abstract, compensation_retry, "
     )
+    assert text.endswith(" Did you mean 'timeout'?")
+    assert other.startswith("It has the class keyword 'after', which no step takes.")

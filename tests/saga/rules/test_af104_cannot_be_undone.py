@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from allframe import Saga, step
-from tests.saga.refusal import refused, rules_of
+from typing import Any
+
+import pytest
+
+from allframe import Retry, Saga, step
+from tests.saga.refusal import problems, refused, rules_of
 from tests.saga.shapes import shaped
 
 
@@ -21,7 +25,7 @@ def test_af104_a_step_that_others_follow_cannot_be_undone() -> None:
     assert refused(declare, "AF104") == (
         "'debit' has no compensation, and credit can fail after it: its effect would be left behind. Write "
         '@compensates("debit"), or mark it readonly=True if it has no effect, or pivot=True if the saga must only go '
-        "forward after it."
+        "forward after it, with retry=Retry(...) on credit."
     )
 
 
@@ -36,7 +40,11 @@ def test_af104_a_readonly_step_at_the_end_can_fail_too() -> None:
             async def look(self) -> int:
                 return 1
 
-    assert "'debit' has no compensation, and look can fail after it" in refused(declare, "AF104")
+    assert refused(declare, "AF104") == (
+        "'debit' has no compensation, and look can fail after it: its effect would be left behind. Write "
+        "@compensates(\"debit\"), or mark it readonly=True if it has no effect. look only reads: do that in 'debit', or "
+        "before it."
+    )
 
 
 def test_af104_holds_before_a_pivot() -> None:
@@ -50,7 +58,83 @@ def test_af104_holds_before_a_pivot() -> None:
             async def commit(self) -> int:
                 return 1
 
-    assert "'debit' has no compensation, and commit can fail after it" in refused(declare, "AF104")
+    assert refused(declare, "AF104") == (
+        "'debit' has no compensation, and commit can fail after it: its effect would be left behind. Write "
+        '@compensates("debit"), or mark it readonly=True if it has no effect.'
+    )
+
+
+def test_af104_what_only_reads_its_output_can_be_done_in_it() -> None:
+    def declare() -> None:
+        class Bad(Saga):
+            @step
+            async def debit(self) -> int:
+                return 1
+
+            @step(readonly=True)
+            async def look(self) -> int:
+                return 1
+
+            @step(readonly=True)
+            async def summary(self, debit: int) -> str:
+                return f"{debit} EUR"
+
+    assert refused(declare, "AF104").endswith(
+        "or mark it readonly=True if it has no effect. look, summary only read: do that in 'debit'."
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "offer"),
+    [
+        ({}, ", with retry=Retry(...) on b, c, d and 2 more."),
+        ({"b": {"retry": Retry()}}, ", with retry=Retry(...) on c, d, e and 1 more."),
+        ({name: {"retry": Retry()} for name in "bcdef"}, "."),
+    ],
+)
+def test_af104_a_pivot_is_offered_with_what_it_demands(options: dict[str, Any], offer: str) -> None:
+    def declare() -> None:
+        shaped(dict.fromkeys("abcdef"), irreversible=tuple("abcdef"), options=options)
+
+    (rule, text) = problems(declare)[0]
+
+    assert rule == "AF104"
+    assert text == (
+        "'a' has no compensation, and b, c, d and 2 more can fail after it: its effect would be left behind. Write "
+        '@compensates("a"), or mark it readonly=True if it has no effect, or pivot=True if the saga must only go forward '
+        f"after it{offer}"
+    )
+    if offer == ".":
+        shaped(dict.fromkeys("abcdef"), irreversible=tuple("abcdef"), options={**options, "a": {"pivot": True}})
+
+
+@pytest.mark.parametrize(
+    ("after", "irreversible", "options"),
+    [
+        ({"a": None, "b": None, "c": None}, ("a", "c"), {}),  # a compensation after it
+        ({"a": None, "b": None, "c": None}, ("a", "b", "c"), {"c": {"pivot": True}}),  # there is one
+        ({"a": (), "b": (), "c": ("a",)}, ("a", "c"), {}),  # something beside it
+    ],
+)
+def test_af104_no_pivot_is_offered_that_would_be_refused(
+    after: dict[str, Any], irreversible: tuple[str, ...], options: dict[str, Any]
+) -> None:
+    first = problems(lambda: shaped(after, irreversible=irreversible, options=options))[0]
+    marked = {**options, "a": {"pivot": True}}
+
+    assert first[0] == "AF104"
+    assert "pivot" not in first[1]
+    assert "AF112" in rules_of(lambda: shaped(after, irreversible=irreversible, options=marked))
+
+
+def test_af104_another_compensation_may_undo_it_as_well() -> None:
+    text = refused(lambda: shaped({"a": None, "b": None, "c": None}, irreversible=("b",)), "AF104")
+
+    assert text == (
+        "'b' has no compensation, and c can fail after it: its effect would be left behind. Write @compensates(\"b\"), or "
+        "mark it readonly=True if it has no effect. If what undoes a undoes this effect as well, an empty compensation "
+        "says so."
+    )
 
 
 def test_af104_what_runs_beside_a_step_can_fail_too() -> None:

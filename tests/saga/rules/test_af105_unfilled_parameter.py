@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+from types import new_class
 from typing import Annotated, Any, TypeVar
+from uuid import UUID
 
 import pytest
+from pydantic import BaseModel
 
-from allframe import Inject, Saga, StepContext, Unknown, compensates, step
+from allframe import Inject, Saga, SagaStep, StepContext, Unknown, compensates, step
 from tests.saga.refusal import refused
 
 
@@ -44,7 +50,40 @@ def parameter_problem(annotation: Any, name: str = "thing", **fields: Any) -> st
 def test_af105_a_parameter_that_nothing_can_fill() -> None:
     assert parameter_problem(str) == (
         "Nothing fills the parameter 'thing' of 'last'. A parameter is the name of an earlier step (reserve), or is "
-        "annotated StepContext or Inject[...]. To be given an object, annotate it Inject[str]."
+        "annotated StepContext or Inject[...]. If the saga is given it, make it a field, and read self.thing."
+    )
+
+
+class Paid(BaseModel):
+    amount: Decimal
+
+
+@dataclass
+class Receipt:
+    number: int
+
+
+@pytest.mark.parametrize("annotation", [str, int, bool, Decimal, date, Annotated[str, "x"], Paid, Receipt])
+@pytest.mark.parametrize("function", ["execute", "compensate"])
+def test_af105_a_reusable_step_takes_no_output_of_another(annotation: Any, function: str) -> None:
+    async def act(self: Any, pay: Any) -> None: ...
+
+    async def nothing(self: Any) -> None: ...
+
+    act.__annotations__ = {"pay": annotation}
+    body = {"execute": nothing, function: act}
+
+    assert refused(lambda: new_class("Send", (SagaStep,), {}, lambda space: space.update(body)), "AF105") == (
+        f"Nothing fills the parameter 'pay' of {function!r}. A parameter "
+        f"{'is called `output`, for what `execute` returned, or ' if function == 'compensate' else ''}is annotated "
+        "StepContext or Inject[...]. A step of this kind is given no output of others: make it a field, and read self.pay."
+    )
+
+
+@pytest.mark.parametrize("annotation", [int, Decimal, bytes, timedelta, UUID, Annotated[str, "x"]])
+def test_af105_never_offers_to_inject_a_plain_value(annotation: Any) -> None:
+    assert "Inject[...]. If the saga is given it, make it a field, and read self.thing." in parameter_problem(
+        annotation
     )
 
 

@@ -42,6 +42,14 @@ def test_af108_a_step_without_after_waits_for_all_above_it() -> None:
     )
 
 
+def test_af108_a_long_circle_is_told_in_short() -> None:
+    names = [f"s{i}" for i in range(300)]
+    text = refused(lambda: shaped({name: (names[i - 1],) for i, name in enumerate(names)}), "AF108")
+
+    assert text.startswith("These steps wait for each other: 's0' after 's299', 's299' after 's298', ")
+    assert text.endswith("'s292' after 's291', and 290 more, 's1' after 's0'. Change an after=, or move a step.")
+
+
 @pytest.mark.parametrize(
     "shape",
     [

@@ -8,16 +8,22 @@ import re
 import threading
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Generic, TypeVar
+from types import new_class
+from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 import pytest
-from pydantic import BaseModel, BeforeValidator, ConfigDict, JsonValue, PlainSerializer, WrapValidator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, PlainSerializer, WrapValidator
+from pydantic._internal import _model_construction
 from typing_extensions import TypedDict
 
-from allframe import Event, Saga, Unknown, step
+from allframe import Event, Saga, SagaStep, Unknown, step
 from tests.saga.refusal import refused
 
 T = TypeVar("T")
+#: Before, pydantic looks at the values of a class body before there is a class.
+BEFORE_PYDANTIC = pytest.mark.skipif(
+    not hasattr(_model_construction, "ModelNamespaceInfo"), reason="this pydantic refuses it itself"
+)
 
 
 class Bank:
@@ -136,3 +142,63 @@ def test_af110_accepts_what_can_be_stored(annotation: Any) -> None:
         async def only(self) -> annotation: ...
 
     assert Good.graph is not None
+
+
+@pytest.mark.parametrize(
+    ("annotation", "default", "kind"),
+    [(int, "x", "str"), (str, 5, "int"), (list[int], (1,), "tuple"), (Model, 3, "int")],
+)
+def test_af110_a_default_of_another_type_than_its_field(annotation: Any, default: Any, kind: str) -> None:
+    def declare() -> None:
+        class Bad(Saga):
+            given: annotation = default
+
+            @step
+            async def only(self) -> None: ...
+
+    name = "list[int]" if annotation == list[int] else annotation.__name__
+    assert refused(declare, "AF110").endswith(
+        f"'given' is {name}, and its default is of type {kind}, which would not come back. Give it a default of its type, or "
+        "validate_default=True."
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "remedy"),
+    [
+        (5, "Annotate it, `given: int = ...`; or as `ClassVar[int]` if it is a constant."),
+        ("x", "Annotate it, `given: str = ...`; or as `ClassVar[str]` if it is a constant."),
+        (None, "Annotate it, such as `given: int | None = None`; as a ClassVar if it is a constant."),
+        (Field(gt=0), "Annotate it, such as `given: int = Field(...)`."),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("kind", [Saga, SagaStep])
+@BEFORE_PYDANTIC
+def test_af110_a_field_without_a_type(value: Any, remedy: str, kind: Any) -> None:
+    async def execute(self: Any) -> None: ...
+
+    body = {"given": value, "execute": step(execute) if kind is Saga else execute}
+
+    assert refused(lambda: new_class("Bad", (kind,), {}, lambda space: space.update(body)), "AF110") == (
+        "'given' has a value and no type. A field is an input, which is checked and stored by its type. " + remedy
+    )
+
+
+def test_af110_accepts_constants_and_what_is_private() -> None:
+    class Base(Saga, abstract=True):
+        limit: ClassVar[int] = 3
+
+    class Good(Base):
+        model_config = ConfigDict(ignored_types=(dict,))
+        limit = 4
+        names = {"a": 1}
+        _seen = 0
+
+        class Inner:
+            number = 1
+
+        @step
+        async def only(self) -> None: ...
+
+    assert (Good.limit, Good.names) == (4, {"a": 1})

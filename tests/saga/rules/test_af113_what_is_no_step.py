@@ -230,3 +230,103 @@ def test_af113_a_decorator_that_hides_the_parameters() -> None:
         "'only' takes *args, which nothing can fill. Name what it needs. If a decorator made it, put functools.wraps on its "
         "wrapper."
     )
+
+
+def _timed(function: Any) -> Any:
+    async def timed(self: Any) -> Any:
+        return await function(self)
+
+    return timed
+
+
+class _Timed:
+    def __init__(self, function: Any) -> None:
+        self.function = function
+
+
+def _twice(function: Any) -> Any:
+    return _timed(_timed(function))
+
+
+def _pointing(function: Any) -> Any:
+    timed = _timed(function)
+    timed.__wrapped__ = function
+    return timed
+
+
+LOST = "is wrapped by a decorator above its mark, and the mark is lost. Put functools.wraps on the decorator's wrapper."
+
+
+@pytest.mark.parametrize("decorator", [_timed, _twice, _pointing, _Timed])
+def test_af113_a_decorator_that_loses_the_mark(decorator: Any) -> None:
+    def declare() -> None:
+        class Bad(Saga):
+            @decorator
+            @step
+            async def debit(self) -> None: ...
+
+            @compensates("debit")
+            async def refund(self) -> None: ...
+
+    def declare_undo() -> None:
+        class Bad(Saga):
+            @step
+            async def debit(self) -> None: ...
+
+            @decorator
+            @compensates("debit")
+            async def refund(self) -> None: ...
+
+            @step
+            async def credit(self) -> None: ...
+
+    said = "is _Timed. Expected a method or a function." if decorator is _Timed else LOST
+    assert refused(declare, "AF113") == f"'debit' {said}"
+    assert refused(declare_undo, "AF113") == f"'refund' {said}"
+
+
+def test_af113_a_lost_mark_is_told_where_the_function_is_written() -> None:
+    with pytest.raises(DefinitionError) as refusal:
+
+        class Bad(Saga):
+            @_timed
+            @step
+            async def debit(self) -> None: ...
+
+    (problem,) = refusal.value.problems
+    assert (
+        problem.where
+        == f"{__file__}:{test_af113_a_lost_mark_is_told_where_the_function_is_written.__code__.co_firstlineno + 4}"
+    )
+
+
+def test_af113_accepts_decorators_that_keep_the_mark_and_helpers_around_a_step() -> None:
+    def kept(function: Any) -> Any:
+        return functools.wraps(function)(_timed(function))
+
+    @step
+    async def reserve() -> None: ...
+
+    class Proxy:
+        def __getattr__(self, name: str) -> Any:
+            raise RuntimeError("there is no request")
+
+    proxy = Proxy()
+
+    def peek(self: Any) -> Any:
+        return proxy, reserve
+
+    class Good(Saga):
+        @kept
+        @step
+        async def debit(self) -> None: ...
+
+        @compensates("debit")
+        async def refund(self) -> None: ...
+
+        first = reserve
+        again = _timed(reserve)
+        see = peek
+        more = _timed(debit)
+
+    assert [each.name for each in Good.graph.steps] == ["debit", "first"]

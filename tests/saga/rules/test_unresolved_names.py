@@ -6,11 +6,12 @@ import importlib
 import itertools
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
-from allframe import DefinitionError, Saga, step
+from allframe import DefinitionError, Saga, SagaStep, step
 from tests.saga.refusal import refused, rules_of
 
 _numbers = itertools.count()
@@ -218,3 +219,45 @@ class Early(Saga):
     assert "An annotation of 'first' cannot be resolved: division by zero." in refused(
         lambda: module.Early.graph, "AF105"
     )
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda cls: cls(),
+        lambda cls: cls.model_validate({"kept": 1}),
+        lambda cls: cls.model_validate_json('{"kept": 1}', strict=True),
+        lambda cls: cls.model_validate_strings({"kept": "1"}),
+        lambda cls: cls.model_construct(kept=1),
+    ],
+)
+def test_af105_the_type_of_a_field_is_told_however_an_object_is_made(make: Any) -> None:
+    class Bad(Saga):
+        kept: Nowhere  # type: ignore[name-defined]  # noqa: F821
+
+        @step
+        async def only(self) -> None: ...
+
+    class BadStep(SagaStep):
+        kept: Nowhere  # type: ignore[name-defined]  # noqa: F821
+
+        async def execute(self) -> None: ...
+
+    for cls in (Bad, BadStep):
+        assert refused(lambda cls=cls: make(cls), "AF105") == (  # type: ignore[misc]
+            "The type of the field 'kept' cannot be resolved: name 'Nowhere' is not defined. Define it in the module, or above "
+            "the class."
+        )
+
+
+def test_af105_accepts_objects_that_are_read_before_any_is_made() -> None:
+    class Good(Saga):
+        kept: Later
+
+        @step
+        async def only(self) -> None: ...
+
+    class Later(BaseModel):
+        number: int
+
+    assert Good.model_validate_json('{"kept": {"number": 1}}') == Good(kept=Later(number=1))
