@@ -87,10 +87,9 @@ def load(unit: Unit, text: str) -> ModuleType:
     return module
 
 
-def instance_of(unit: Unit, module: ModuleType) -> Any:
-    """What the expression of the file, or of its package, makes with the mutant's module in the file's place."""
-    names = {**vars(unit.package), unit.world.__name__.rpartition(".")[2]: module, **vars(module)}
-    return eval(compile(ast.fix_missing_locations(ast.Expression(unit.instances[0])), "/instance.py", "eval"), names)
+def instance_of(module: ModuleType, call: ast.Call) -> Any:
+    """What the expression of the file makes in the mutant's module."""
+    return eval(compile(ast.fix_missing_locations(ast.Expression(call)), "/instance.py", "eval"), module.__dict__)
 
 
 def _made(text: str) -> list[str]:

@@ -29,7 +29,7 @@ def made_of(mutant: Mutant) -> Any | None:
     """The saga that its file makes of it; None where its input no longer fits."""
     try:
         module = load(mutant.unit, mutant.text)
-        return instance_of(mutant.unit, module)
+        return instance_of(module, mutant.unit.instances[0])
     except Exception:
         return None
 

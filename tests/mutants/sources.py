@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import functools
 import importlib
 from collections import Counter
 from collections.abc import Iterator
@@ -40,13 +39,8 @@ class Unit:
     world: ModuleType
     #: Its class or function and what of the file it is made of (bases, plain functions, classes of steps), in order.
     parts: tuple[Part, ...]
-    #: The expressions in the file, or in the ``__init__`` of its package, that make an instance of it.
+    #: The expressions in the file that make an instance of it.
     instances: tuple[ast.Call, ...]
-
-    @property
-    def package(self) -> ModuleType:
-        """What the file belongs to."""
-        return importlib.import_module(self.world.__name__.rpartition(".")[0])
 
 
 def units() -> Iterator[Unit]:
@@ -60,20 +54,13 @@ def units() -> Iterator[Unit]:
 
 def _units_of(source: str) -> Iterator[Unit]:
     world = importlib.import_module(source)
-    tree = _tree(world)
+    assert world.__file__ is not None
+    tree = ast.parse(Path(world.__file__).read_text(encoding="utf-8"))
     parts = {node.name: node for node in tree.body if isinstance(node, Part)}
     for name, part in parts.items():
         if _is_saga(part, parts) or _builds(part):
             own = _closure(name, parts)
-            unit = Unit(name, world, tuple(parts[each] for each in parts if each in own), ())
-            calls = [*_calls(tree, name), *_calls(_tree(unit.package), f"{source.rpartition('.')[2]}.{name}")]
-            yield replace(unit, instances=tuple(calls))
-
-
-@functools.cache
-def _tree(module: ModuleType) -> ast.Module:
-    assert module.__file__ is not None
-    return ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
+            yield Unit(name, world, tuple(parts[each] for each in parts if each in own), tuple(_calls(tree, name)))
 
 
 def _is_saga(part: Part, parts: dict[str, Part]) -> bool:
@@ -132,5 +119,5 @@ def _calls(tree: ast.Module, name: str) -> Iterator[ast.Call]:
     for statement in tree.body:
         if not isinstance(statement, Part):
             for node in ast.walk(statement):
-                if isinstance(node, ast.Call) and ast.unparse(node.func) == name:
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name:
                     yield node
