@@ -196,13 +196,13 @@ class SagaStep(Whole, BaseModel, metaclass=StepMeta):
         abstract: bool = False,
         **options: Any,
     ) -> None:
-        super().__init_subclass__()
         note_place(cls)
+        problems = untyped_fields(cls)  # before a base sets something of its own
+        super().__init_subclass__()
+        problems += unknown_keywords(cls, "step", options, _KEYWORDS)
         resolve_bases(cls)
         # Before pydantic would warn of the same, less clearly.
-        problems = unknown_keywords(cls, "step", options, _KEYWORDS)
-        problems += [*fields_hide_nothing(cls, SagaStep, _OURS, "step")]
-        problems += [*untyped_fields(cls), *shadowed_types(cls, place_of(cls))]
+        problems += [*fields_hide_nothing(cls, SagaStep, _OURS, "step"), *shadowed_types(cls, place_of(cls))]
         if problems:
             refuse_fields(cls, DefinitionError(f"Step {cls.__qualname__}", problems))
         options = {"timeout": timeout, "retry": retry, "readonly": readonly, "pivot": pivot, "idempotent": idempotent}

@@ -30,12 +30,12 @@ _MANY: Final = 10
 
 def check_storage(definition: Definition) -> list[Problem]:
     """The problems of the input and of each output; every annotation is resolved."""
-    attributes = {step.attribute for step in definition.steps}
+    attributes = {declared.attribute for declared in definition.functions}
     names = definition.around.names()
     problems = [
         Problem("AF110", f"The input {text}", definition.where, member=field or None)
         for path, text in _told(definition.cls, names)
-        # A field that is a step as well is against AF114, and pydantic takes the function for its default.
+        # A field that is a step or a compensation as well is against AF114, and pydantic takes the function for its default.
         if (field := path.partition("[")[0].partition(".")[0]) not in attributes
     ]
     for step in definition.steps:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
@@ -25,7 +26,8 @@ def count(name: str) -> tuple[Counter[str], list[str]]:
             figures["broken" if broken else "undecidable" if each.faults else "sound"] += 1
             figures["refused"] += each.answer.refused
             if each.difference:
-                figures[f"{each.difference}, {'listed' if each.mutant.name in SURVIVORS else 'not listed'}"] += 1
+                kind = f"{each.difference}, believed" if each.believed else each.difference
+                figures[f"{kind}, {'listed' if each.mutant.name in SURVIVORS else 'not listed'}"] += 1
             if bool(each.difference) != (each.mutant.name in SURVIVORS):
                 differences.append(str(each))
     return figures, differences
@@ -34,7 +36,7 @@ def count(name: str) -> tuple[Counter[str], list[str]]:
 def main() -> None:
     names = sys.argv[1:] or [unit.name for unit in units()]
     total: Counter[str] = Counter()
-    with ProcessPoolExecutor(4) as pool:
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
         for figures, differences in pool.map(count, names):
             total += figures
             print(*differences, sep="\n", end="\n" if differences else "", flush=True)

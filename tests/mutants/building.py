@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from tests.mutants.calling import argument_faults, effects_in, shape_faults, types_of
+from tests.mutants.calling import argument_faults, default_faults, effects_in, shape_faults, types_of
 from tests.mutants.faults import Fault, fault
 from tests.mutants.kinds import is_storable
 from tests.mutants.options import is_name, nonsense
@@ -28,6 +28,11 @@ _OPTIONS: Final = (
     "compensation_timeout",
     "compensation_retry",
     "if_unknown",
+    "readonly",
+    "pivot",
+    "repeatable",
+    "idempotent",
+    "abstract",
 )
 _TAKEN: Final = frozenset({*dir(BaseModel), "execute", "compensate", "step_name", "step_version"})
 
@@ -57,6 +62,7 @@ class _StepClass(Resolved):
         for annotation in self.fields.values():
             if is_storable(self.kind(annotation)) is not True:
                 yield fault("unstorable", "AF110", lines, certain=is_storable(self.kind(annotation)) is False)
+        yield from default_faults(self)
         undo_options = {"compensation_timeout", "compensation_retry", "if_unknown"} & set(self.cls.keywords)
         if compensate is None and undo_options:
             yield fault("lost", "AF109", lines)
@@ -88,7 +94,7 @@ class _StepClass(Resolved):
 def step_class_faults(text: Text, cls: Written) -> Iterator[Fault]:
     """What is wrong with a class of steps."""
     found = _StepClass(text, cls)
-    return iter(()) if found.options.get("abstract") else found.faults()
+    return iter(()) if found.options.get("abstract") is True else found.faults()
 
 
 class _Recorder:

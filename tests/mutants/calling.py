@@ -6,12 +6,14 @@ import ast
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from pydantic.fields import FieldInfo
+
 from tests.mutants.faults import Fault, fault
 from tests.mutants.kinds import can_be, is_context, is_injected, takes_unknown
 from tests.mutants.reading import UNREADABLE, Member
 from tests.mutants.resolved import Resolved
 
-__all__ = ["argument_faults", "effects_in", "shape_faults", "types_of"]
+__all__ = ["argument_faults", "default_faults", "effects_in", "shape_faults", "types_of"]
 
 
 def shape_faults(member: Member) -> Iterator[Fault]:
@@ -84,6 +86,20 @@ def argument_faults(
                 yield fault("uncallable", "AF105", member.lines)
             elif ordered:
                 yield fault("uncallable", "AF106", member.lines)
+
+
+def default_faults(cls: Resolved) -> Iterator[Fault]:
+    """Fields that are of another type where nothing is given for them: what is stored is not what is read."""
+    for name, annotation in cls.cls.fields.items():
+        member = cls.cls.members.get(name)
+        if member is not None and not member.mark:  # Python takes the function for the default
+            yield fault("unstorable", "AF110", cls.cls.lines)
+        kind, default = cls.kind(annotation), cls.cls.defaults.get(name)
+        value = UNREADABLE if default is None else cls.text.value(default, cls.scope)
+        if UNREADABLE not in (kind, value) and not isinstance(value, FieldInfo):
+            fits = can_be(type(value), kind)
+            if fits is not True:
+                yield fault("unstorable", "AF110", cls.cls.lines, certain=fits is False)
 
 
 def effects_in(member: Member) -> bool:

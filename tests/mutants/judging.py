@@ -26,6 +26,11 @@ class Judged:
         return any(each.certain for each in self.faults)
 
     @property
+    def believed(self) -> bool:
+        """Whether all that is wrong with it is what its bodies do beside what is declared of them: no rule can know."""
+        return self.broken and not any(each.certain and each.declared for each in self.faults)
+
+    @property
     def difference(self) -> str | None:
         """How allframe's answer differs from the oracle's; None if it does not.
 

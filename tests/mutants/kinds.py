@@ -13,7 +13,7 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from allframe import Inject, StepContext, Unknown
+from allframe import Event, Inject, StepContext, Unknown
 
 __all__ = ["MISSING", "can_be", "is_context", "is_injected", "is_storable", "members", "takes_unknown"]
 
@@ -57,9 +57,7 @@ def can_be(made: Any, taken: Any) -> bool | None:
     What has no annotation is plain JSON.
     """
     if made is MISSING:
-        return (
-            True if any(_is_open(member) or can_be(_JSON, member) is not False for member in members(taken)) else None
-        )
+        return True if any(can_be(plain, taken) for plain in members(_JSON)) else None
     best = [max((_fits(one, other) for other in _consumers(taken)), default=_NEVER) for one in members(made)]
     return True if min(best) == _ALWAYS else False if max(best) == _NEVER else None
 
@@ -83,6 +81,8 @@ def _fits(made: Any, taken: Any) -> int:
     never = _NEVER
     if (one, other) in ((int, float), (bool, float)):
         return _ALWAYS
+    if issubclass(one, Event) and not issubclass(one, other) and (issubclass(other, Event) or not is_storable(other)):
+        return _PERHAPS  # an upcaster may make another event of it, which may be whatever is no other data
     if issubclass(one, other):
         return _ALWAYS if _arguments_fit(get_args(made), get_args(taken)) else never
     return _PERHAPS if issubclass(other, one) else never

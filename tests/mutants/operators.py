@@ -31,21 +31,25 @@ class Mutant:
     text: str
 
 
-def mutants(unit: Unit) -> Iterator[Mutant]:
-    """Every mutant of one saga that is another text, always in the same order. Some are no programs."""
+def mutants(unit: Unit, is_chosen: Callable[[int, str], bool] = lambda number, name: True) -> Iterator[Mutant]:
+    """Every mutant of one saga that is another text, always in the same order. Some are no programs.
+
+    ``is_chosen``: whether one is wanted, by its number and its name; the others cost next to nothing.
+    """
     parts = copy.deepcopy(unit.parts)
     texts = [ast.unparse(part) for part in parts]
-    seen, names = {tuple(texts)}, set[str]()
+    seen, names, count = {tuple(texts)}, set[str](), itertools.count()
     for i, part in enumerate(parts):
         for operator, change in OPERATORS.items():
             for place in change(part):
-                changed = (*texts[:i], ast.unparse(part), *texts[i + 1 :])
-                if changed not in seen:
-                    seen.add(changed)
-                    name = f"{unit.name}/{operator}/{place if part is parts[-1] else f'{part.name}.{place}'}"
-                    numbered = next(each for each in _numbered(name) if each not in names)
-                    names.add(numbered)
-                    yield Mutant(numbered, unit, "\n\n".join(["from __future__ import annotations", *changed, ""]))
+                name = f"{unit.name}/{operator}/{place if part is parts[-1] else f'{part.name}.{place}'}"
+                numbered = next(each for each in _numbered(name) if each not in names)
+                names.add(numbered)
+                if is_chosen(next(count), numbered):
+                    changed = (*texts[:i], ast.unparse(part), *texts[i + 1 :])
+                    if changed not in seen:
+                        seen.add(changed)
+                        yield Mutant(numbered, unit, "\n\n".join(["from __future__ import annotations", *changed, ""]))
 
 
 def _numbered(name: str) -> Iterator[str]:

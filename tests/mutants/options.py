@@ -27,6 +27,8 @@ def _means_something(kind: str, value: Any, undo: bool) -> bool:
         return value is None or _is_time(value)
     if kind == "retry":
         return _is_retry(value) or (value is None and not undo)
+    if kind in ("readonly", "pivot", "repeatable", "idempotent", "abstract"):
+        return isinstance(value, bool)
     if kind == "if_unknown":
         return value in ("call", "fail")
     if kind in ("unknown_on", "known_on"):

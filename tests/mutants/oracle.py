@@ -14,7 +14,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from tests.mutants.building import built_faults, step_class_faults
-from tests.mutants.calling import argument_faults, effects_in, shape_faults, types_of
+from tests.mutants.calling import argument_faults, default_faults, effects_in, shape_faults, types_of
 from tests.mutants.faults import Fault, fault
 from tests.mutants.kinds import is_storable
 from tests.mutants.options import is_name, nonsense
@@ -107,7 +107,8 @@ class _Saga(Resolved):
         version = options["version"]
         if version is not UNREADABLE and (type(version) is not int or version < 1):
             yield fault("senseless", "AF119", lines)
-        for _ in nonsense({each: options[each] for each in ("timeout", "unknown_on", "known_on") if each in options}):
+        told = ("timeout", "unknown_on", "known_on", "abstract")
+        for _ in nonsense({each: options[each] for each in told if each in options}):
             yield fault("senseless", "AF109", lines)
         if not self.steps and not self.abstract:
             yield fault("lost", "AF111", lines)
@@ -159,6 +160,7 @@ class _Saga(Resolved):
             storable = is_storable(self.kind(annotation))
             if storable is not True and self.kind(annotation) is not UNREADABLE:
                 yield fault("unstorable", "AF110", self.cls.lines, certain=storable is False)
+        yield from default_faults(self)
         for name, member in self.members.items():
             yield from self._of_arguments(name, member)
 

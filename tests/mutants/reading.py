@@ -69,6 +69,8 @@ class Written:
     keywords: dict[str, Any] = field(default_factory=dict)
     members: dict[str, Member] = field(default_factory=dict)
     fields: dict[str, ast.expr] = field(default_factory=dict)
+    #: What fields are without being given.
+    defaults: dict[str, ast.expr] = field(default_factory=dict)
     nested: set[str] = field(default_factory=set)
     #: What was assigned to a name that had a function or was given one.
     lost: list[tuple[str, frozenset[int], Member | None, Member | None]] = field(default_factory=list)
@@ -131,6 +133,8 @@ def _class(text: Text, node: ast.ClassDef) -> Written:
                 made.members[name] = member
         if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
             made.fields[statement.target.id] = statement.annotation
+            if statement.value is not None:
+                made.defaults[statement.target.id] = statement.value
         if isinstance(statement, ast.ClassDef):
             made.nested.add(statement.name)
     made.members = {name: made.members[name] for name in taken if name in made.members}  # where each name stood first

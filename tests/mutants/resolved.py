@@ -81,7 +81,12 @@ class Resolved:
         for body in reversed(self.bodies):
             inherited |= body.keywords
         own = self.cls.keywords
-        return {**inherited, "name": own.get("name"), "version": own.get("version", 1), "abstract": own.get("abstract")}
+        return {
+            **inherited,
+            "name": own.get("name"),
+            "version": own.get("version", 1),
+            "abstract": own.get("abstract", False),
+        }
 
     @cached_property
     def abstract(self) -> bool:

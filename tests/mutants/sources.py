@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 import importlib
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Final, TypeAlias
@@ -31,7 +32,8 @@ SOURCES: Final = _sources()
 class Unit:
     """One saga of a file."""
 
-    #: What mutants are called by: the name of its class, or of the function that builds it.
+    #: What mutants are called by: the name of its class, or of the function that builds it; after the name of its file
+    #: where other files have one of that name.
     name: str
     #: The module that it was cut out of; what it does not make itself is taken from there.
     world: ModuleType
@@ -43,15 +45,22 @@ class Unit:
 
 def units() -> Iterator[Unit]:
     """Every saga of every source, in the order of the files."""
-    for source in SOURCES:
-        world = importlib.import_module(source)
-        assert world.__file__ is not None
-        tree = ast.parse(Path(world.__file__).read_text(encoding="utf-8"))
-        parts = {node.name: node for node in tree.body if isinstance(node, Part)}
-        for name, part in parts.items():
-            if _is_saga(part, parts) or _builds(part):
-                own = _closure(name, parts)
-                yield Unit(name, world, tuple(parts[each] for each in parts if each in own), tuple(_calls(tree, name)))
+    found = [unit for source in SOURCES for unit in _units_of(source)]
+    often = Counter(unit.name for unit in found)
+    for unit in found:
+        file = unit.world.__name__.rpartition(".")[2]
+        yield unit if often[unit.name] == 1 else replace(unit, name=f"{file}.{unit.name}")
+
+
+def _units_of(source: str) -> Iterator[Unit]:
+    world = importlib.import_module(source)
+    assert world.__file__ is not None
+    tree = ast.parse(Path(world.__file__).read_text(encoding="utf-8"))
+    parts = {node.name: node for node in tree.body if isinstance(node, Part)}
+    for name, part in parts.items():
+        if _is_saga(part, parts) or _builds(part):
+            own = _closure(name, parts)
+            yield Unit(name, world, tuple(parts[each] for each in parts if each in own), tuple(_calls(tree, name)))
 
 
 def _is_saga(part: Part, parts: dict[str, Part]) -> bool:

@@ -14,7 +14,7 @@ REASONS: Final[dict[str, str]] = {
 }
 
 _BELIEVED: Final = (
-    "Checkout/add-option/pay.readonly=True",
+    "forty.Checkout/add-option/pay.readonly=True",
     "Preorder/add-option/announce.readonly=True",
     "Auction/add-option/hand_over.readonly=True",
     "Trip/add-option/invoice.readonly=True",
@@ -43,6 +43,14 @@ _BELIEVED: Final = (
     "Transcode/add-option/list_it.readonly=True",
     "Prescription/add-option/bill.readonly=True",
     "Permit/add-option/stamp.readonly=True",
+    "BookTravel/add-option/send_sms.readonly=True",
+    "clouds.ProcessOrder/add-option/notify_end.readonly=True",
+    "TransferBetweenAccounts/add-option/issue_receipt.readonly=True",
+    "CreateAndSubscribeUser/add-option/set_plan_for_a_user.readonly=True",
+    "CreateAndSubscribeUserByHand/add-option/update_user.readonly=True",
+    "MoveMoney/add-option/deposit.readonly=True",
+    "TransferMoney/add-option/step_with_error.readonly=True",
+    "Transfer/add-option/deposit.readonly=True",
 )
 
 #: By name, with the word for the reason.

@@ -288,6 +288,14 @@ def test_af109_options_of_a_compensation_that_is_not_there() -> None:
     )
 
 
+def test_af109_accepts_options_of_a_compensation_that_is_there_and_only_misses_what_it_undoes() -> None:
+    def declare() -> None:
+        class Fee(SagaStep, if_unknown="fail"):
+            async def compensate(self) -> None: ...
+
+    assert "execute" in refused(declare, "AF111")
+
+
 def test_af110_a_field_that_cannot_be_stored() -> None:
     def declare() -> None:
         class Fee(SagaStep):

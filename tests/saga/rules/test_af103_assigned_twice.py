@@ -65,6 +65,39 @@ def test_af103_a_step_and_something_else_share_a_name(order: str) -> None:
     assert problem.where == f"{__file__}:{second}"
 
 
+@pytest.mark.parametrize("name", ["debit", "refund"])
+def test_af103_an_override_without_a_mark_is_written_twice(name: str) -> None:
+    """It has the mark of what it overrides, so one of the two is lost."""
+
+    class Base(Saga, abstract=True):
+        @step
+        async def debit(self) -> int:
+            return 1
+
+        @compensates("debit")
+        async def refund(self) -> None: ...
+
+    async def first(self: Any) -> int:
+        return 2
+
+    async def second(self: Any) -> int:
+        return 3
+
+    def declare() -> None:
+        class Bad(Base):
+            if name == "debit":
+                debit = first
+                debit = second
+            else:
+                refund = first
+                refund = second
+
+    above = line_of(declare) + (3 if name == "debit" else 6)
+    assert refused(declare, "AF103") == (
+        f"{name!r} is assigned twice, at {__file__}:{above} and here, and Python keeps only the second. Rename one."
+    )
+
+
 def test_af103_accepts_plain_methods_twice_and_steps_in_branches_once() -> None:
     class Good(Saga):
         def helper(self) -> int:

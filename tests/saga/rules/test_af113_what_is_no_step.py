@@ -107,6 +107,26 @@ def test_af113_a_property_around_a_marked_function_is_never_lost(wrapper: Any) -
     assert "'only' is" in refused(declare, "AF113")
 
 
+@pytest.mark.parametrize("wrapper", [staticmethod, classmethod])
+def test_af113_a_wrapper_around_a_step_is_found_by_who_compensates_its_function(wrapper: Any) -> None:
+    """That there is no such step would only follow."""
+
+    @wrapper
+    @step
+    async def act() -> None: ...
+
+    def declare() -> None:
+        class Bad(Saga):
+            debit = act
+
+            @compensates(act)
+            async def refund(self) -> None: ...
+
+    assert refused(declare, "AF113") == (
+        f"'debit' is a {wrapper.__name__}. Make it an ordinary method, or mark a plain function and assign it here."
+    )
+
+
 def test_af113_holds_for_compensations() -> None:
     def declare() -> None:
         class Bad(Saga):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import PrivateAttr
 
-from allframe import DefinitionError, Saga, compensates, step
+from allframe import DefinitionError, Saga, Unknown, compensates, step
 from tests.saga.refusal import refused
 
 
@@ -41,6 +41,70 @@ def test_af114_a_field_with_a_default_and_a_compensation_share_a_name() -> None:
     with pytest.raises(DefinitionError) as refusal:
         declare()
     assert "'undo' is a field and a compensation, and Python keeps only one of them. Rename one." in str(refusal.value)
+
+
+def test_af114_a_field_that_is_a_step_has_no_other_problem_that_only_follows() -> None:
+    """It keeps its place in the order, and the function is not taken for a default of the field."""
+
+    def declare() -> None:
+        class Bad(Saga):
+            reserve: str
+
+            @step  # type: ignore[no-redef]
+            async def reserve(self) -> int:
+                return 1
+
+            @compensates("reserve")
+            async def release(self, reserve: int | Unknown) -> None: ...
+
+            @step
+            async def charge(self, reserve: int) -> int:
+                return reserve
+
+    assert refused(declare, "AF114") == (
+        "'reserve' is a field and a step, and Python keeps only one of them. Rename one."
+    )
+
+
+def test_af114_a_field_that_is_a_compensation_has_no_other_problem_that_only_follows() -> None:
+    def declare() -> None:
+        class Bad(Saga):
+            amount: int
+
+            @step
+            async def reserve(self) -> int:
+                return 1
+
+            @compensates("reserve")  # type: ignore[no-redef]
+            async def amount(self, reserve: int | Unknown) -> None: ...
+
+            @step
+            async def charge(self, reserve: int) -> int:
+                return reserve
+
+    assert refused(declare, "AF114") == (
+        "'amount' is a field and a compensation, and Python keeps only one of them. Rename one."
+    )
+
+
+@pytest.mark.parametrize("name", ["debit", "refund"])
+def test_af114_a_field_in_the_place_of_an_inherited_step_or_compensation(name: str) -> None:
+    """pydantic would warn that it shadows an attribute, and the tests make warnings errors: this comes first."""
+
+    class Base(Saga, abstract=True):
+        @step
+        async def debit(self) -> int:
+            return 1
+
+        @compensates("debit")
+        async def refund(self, debit: int | Unknown) -> None: ...
+
+    def declare() -> None:
+        type(Base)("Bad", (Base,), {"__annotations__": {name: int}, "__module__": __name__})
+
+    assert refused(declare, "AF114") == (
+        f"{name!r} is a field, and an inherited step or compensation, and Python keeps only one of them. Rename one."
+    )
 
 
 def test_af114_a_readonly_step_with_a_compensation() -> None:
