@@ -17,6 +17,8 @@ __all__ = ["bases_share_no_names", "what_has_the_name"]
 
 def what_has_the_name(definition: Definition, name: Any) -> str:
     """What has a name that no step has, as the end of a message; empty if nothing does."""
+    if isinstance(name, types.FunctionType):
+        return f' A step is named by a text: write after="{name.__name__}".'
     if not isinstance(name, str):
         return " A step is named by a text."
     for step in definition.steps:
