@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import warnings
 from decimal import Decimal
 from itertools import accumulate
 from typing import Any
@@ -251,6 +252,17 @@ class Payload:
 
 def adapter_of(annotation: Any) -> TypeAdapter[Any]:
     """What writes and reads values of a type: by the config of a model, and by `PLAIN` for anything else."""
+    try:
+        return _adapter_of(annotation)
+    except Warning:
+        # Of words that mean nothing here, such as a Field(alias=...) in what is returned. Where warnings are made errors
+        # they say nothing of what can be stored.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _adapter_of(annotation)
+
+
+def _adapter_of(annotation: Any) -> TypeAdapter[Any]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return TypeAdapter(annotation)  # it has a config of its own, and pydantic would note the alias in its schema
     return TypeAdapter(_alias("_", annotation), config=PLAIN)
