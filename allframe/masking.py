@@ -280,8 +280,8 @@ def _may_class(cls: Any, seen: frozenset[Any]) -> bool:
     if issubclass(cls, _SECRETS):
         return True
     if issubclass(cls, BaseModel):
-        # Not model_fields: a definition that is about to be refused may hide it.
-        fields = cls.__pydantic_fields__.values()
+        # Not model_fields: a definition that is about to be refused may hide it. BaseModel itself has none.
+        fields = getattr(cls, "__pydantic_fields__", {}).values()
         return any(hides(field) or may_hold_secrets(field.annotation, seen) for field in fields)
     if dataclasses.is_dataclass(cls):
         hints = _hints(cls)

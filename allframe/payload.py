@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import warnings
 from collections.abc import Mapping
 from decimal import Decimal
 from itertools import accumulate
@@ -259,6 +260,17 @@ def adapter_of(annotation: Any, names: Mapping[str, Any] = MappingProxyType({}))
 
     ``names``: what the text of annotations inside of it may mean besides, as those of a dataclass in a function.
     """
+    try:
+        return _adapter_of(annotation, names)
+    except Warning:
+        # Of words that mean nothing here, such as a Field(alias=...) in what is returned. Where warnings are made errors
+        # they say nothing of what can be stored.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _adapter_of(annotation, names)
+
+
+def _adapter_of(annotation: Any, names: Mapping[str, Any]) -> TypeAdapter[Any]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return TypeAdapter(annotation)  # it has a config of its own, and pydantic would note the alias in its schema
     adapter: TypeAdapter[Any] = TypeAdapter(_alias("_", annotation), config=PLAIN)

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import TextIO
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -71,13 +72,19 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, rig
         return
     with out.capture() as captured:
         out.print(table)
-    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+    _write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
 
 
 def print_json(value: Mapping[str, object] | Sequence[object], *, indent: int | None = None) -> None:
     """One JSON document on standard output, on one line without ``indent``. Only ASCII: nothing can play tricks."""
-    sys.stdout.write(f"{json.dumps(value, indent=indent, default=_plain)}\n")
-    sys.stdout.flush()
+    _write(f"{json.dumps(value, indent=indent, default=_plain)}\n")
+
+
+def _write(text: str) -> None:
+    out: TextIO | None = sys.stdout
+    if out is not None:  # it is closed: nobody reads what is found, and the exit code says how it went
+        out.write(text)
+        out.flush()
 
 
 def moment(when: datetime) -> str:

@@ -6,19 +6,22 @@ told apart in the store: a file that an import would find is imported by its dot
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import importlib.util
 import inspect
 import keyword
+import os
 import sys
+import sysconfig
 import traceback
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
-from typing import TypeGuard, TypeVar, cast
+from typing import Any, Final, TypeGuard, TypeVar, cast
 
 from allframe import Saga, SagaDefinition, SagaGraph, SagaStep, VersionRegistry
 from allframe.cli.exits import Exit, Stop
@@ -145,17 +148,17 @@ def load_package(folder: Path) -> ModuleType:
 
 def sagas_of(module: ModuleType) -> dict[str, type[Saga]]:
     """The sagas that a module offers, by name, whether it defines or imports them, without those that are only a base."""
-    return {name: value for name, value in vars(module).items() if is_saga(value)}
+    return {name: value for name, value in _held(module) if is_saga(value)}
 
 
 def built_sagas_of(module: ModuleType) -> dict[str, SagaDefinition]:
     """The sagas that were built and that a module holds, by name."""
-    return {name: value for name, value in vars(module).items() if isinstance(value, SagaDefinition)}
+    return {name: value for name, value in _held(module) if isinstance(value, SagaDefinition)}
 
 
 def steps_of(module: ModuleType) -> dict[str, type[SagaStep]]:
     """The classes of steps that a module offers, by name, without those that are only a base for others."""
-    return {name: value for name, value in vars(module).items() if is_step(value)}
+    return {name: value for name, value in _held(module) if is_step(value)}
 
 
 def held_by(module: ModuleType) -> Iterator[tuple[str, object]]:
@@ -163,12 +166,15 @@ def held_by(module: ModuleType) -> Iterator[tuple[str, object]]:
     for name, value in list(vars(module).items()):
         if name[:2] == "__":
             continue
-        yield name, value
+        if issubclass(type(value), _OURS):
+            yield name, value
         # Of a class of the user's, asking for the items would run code.
         if type(value) is dict:
-            yield from ((f"{name}[{key!r}]", item) for key, item in list(value.items()))
+            yield from (
+                (f"{name}[{key!r}]", item) for key, item in list(value.items()) if issubclass(type(item), _OURS)
+            )
         elif type(value) in (list, tuple, set, frozenset):
-            yield from ((f"{name}[{i}]", item) for i, item in enumerate(value))
+            yield from ((f"{name}[{i}]", item) for i, item in enumerate(value) if issubclass(type(item), _OURS))
 
 
 def is_saga(value: object) -> TypeGuard[type[Saga]]:
@@ -187,7 +193,7 @@ def versions_of(modules: Iterable[ModuleType]) -> VersionRegistry | None:
     Raises:
         DefinitionError: (AF121) if these do not go together, or lead to no class.
     """
-    found = [value for module in modules for value in vars(module).values() if isinstance(value, VersionRegistry)]
+    found = [value for module in modules for _, value in _held(module) if isinstance(value, VersionRegistry)]
     registries = list({id(registry): registry for registry in found}.values())
     for registry in registries:
         registry.check()
@@ -198,6 +204,14 @@ def versions_of(modules: Iterable[ModuleType]) -> VersionRegistry | None:
         for path in registry.get_migrations():
             merged.register_migration(path)
     return merged
+
+
+def _held(module: ModuleType) -> Iterator[tuple[str, Any]]:
+    """What a module holds that may be ours. A stand-in (a proxy, a lazy object) is not asked what it is: it may fail."""
+    return ((name, value) for name, value in list(vars(module).items()) if issubclass(type(value), _OURS))
+
+
+_OURS: Final = (type, SagaDefinition, VersionRegistry)
 
 
 def _is_saga(value: object) -> TypeGuard[type[Saga]]:
@@ -217,7 +231,7 @@ def _import_dotted(name: str) -> ModuleType:
         raise Stop(f"{name!r} is no module name. Expected package.module:Saga or path/to/file.py:Saga.")
     _put_on_path(Path.cwd())
     try:
-        return importlib.import_module(name)
+        module: object = importlib.import_module(name)
     except ModuleNotFoundError as error:
         missing = error.name or ""
         if missing and (name == missing or name.startswith(f"{missing}.")):
@@ -226,10 +240,12 @@ def _import_dotted(name: str) -> ModuleType:
                 "Python finds modules."
             ) from error
         raise _failed(name, error) from error
-    except DefinitionError:
+    except (DefinitionError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # it exits, or is a test module that skips itself
         raise _failed(name, error) from error
+    # It may have put another object in its place, which holds nothing of ours.
+    return module if isinstance(module, ModuleType) else ModuleType(name)
 
 
 def _import_file(path: Path) -> ModuleType:
@@ -241,10 +257,12 @@ def _import_file(path: Path) -> ModuleType:
         )
         raise Stop(f"There is no file {path}.{f' Did you mean {path.parent / near[0]}?' if near else ''}")
     path = path.resolve()
-    for module in list(sys.modules.values()):
-        file = getattr(module, "__file__", None)
-        if file and module.__name__ != "__main__" and Path(file).resolve() == path:
-            return module
+    modules: dict[str, Any] = dict(sys.modules)
+    for name, module in modules.items():
+        # Not asked for it: lazy modules load what they stand for, or fail.
+        file = vars(module).get("__file__") if isinstance(module, ModuleType) else None
+        if isinstance(file, str) and name != "__main__" and Path(file).resolve() == path:
+            return cast("ModuleType", module)
     root, name = _dotted_name(path)
     _put_on_path(root)
     return _import_dotted(name) if _leads_to(name, path) else _import_alone(path)
@@ -284,7 +302,7 @@ def _import_alone(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except BaseException as error:
         del sys.modules[name]
-        if isinstance(error, DefinitionError) or not isinstance(error, (Exception, SystemExit)):
+        if isinstance(error, DefinitionError | KeyboardInterrupt):
             raise
         raise _failed(str(path), error) from error
     return module
@@ -302,9 +320,36 @@ def _suggest_file(name: str) -> str:
 
 
 def _failed(place: str, error: BaseException) -> ImportFailed:
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen")]
-    where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    where = _where(error)
+    text = f"{place} cannot be imported: {type(error).__name__}: {_words(error)}{f' ({where})' if where else ''}"
+    return ImportFailed(text, where or _file_of(place))
+
+
+def _file_of(module: str) -> str:
+    with contextlib.suppress(Exception):
+        spec = importlib.util.find_spec(module)
+        return (spec and spec.origin) or module
+    return module
+
+
+def _where(error: BaseException) -> str:
+    """The line that failed, in a module of the user's where there is one; empty if nobody knows."""
     if isinstance(error, SyntaxError):
-        where = f"{error.filename}:{error.lineno}"
-    text = f"{place} cannot be imported: {type(error).__name__}: {error}{f' ({where})' if where else ''}"
-    return ImportFailed(text, where or place)
+        return f"{error.filename}:{error.lineno}" if error.filename else ""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen")]
+    own = [frame for frame in frames if not frame.filename.startswith(_NOT_OF_THE_USER)]
+    return next((f"{frame.filename}:{frame.lineno}" for frame in reversed(own or frames)), "")
+
+
+#: The folders of Python, of what is installed, and of allframe.
+_NOT_OF_THE_USER: Final = (
+    *(sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+    str(Path(__file__).parents[1]) + os.sep,
+)
+
+
+def _words(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as failed:  # noqa: BLE001 - an error of the user's says what it likes
+        return f"what it says cannot be said ({type(failed).__name__})"

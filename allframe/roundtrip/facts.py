@@ -5,10 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from pydantic import BaseModel
+
 from allframe.roundtrip.probing import has_own_code
 from allframe.roundtrip.schemas import Definitions, Schema
 
-__all__ = ["KEYS", "TIMES", "TYPES", "are_apart", "is_fixed", "is_secret", "is_unreadable", "writes_itself"]
+__all__ = [
+    "KEYS",
+    "TIMES",
+    "TYPES",
+    "are_apart",
+    "is_fixed",
+    "is_secret",
+    "is_unreadable",
+    "names_no_fields",
+    "writes_itself",
+]
 
 #: What is a text in JSON and as a key, and comes back from it.
 KEYS: Final = {
@@ -62,6 +74,13 @@ def is_secret(schema: Schema, kind: str = "") -> bool:
 def is_unreadable(schema: Schema) -> bool:
     """Whether no reader takes it, in no form."""
     return schema["type"] in ("callable", "generator", "is-instance", "is-subclass")
+
+
+def names_no_fields(schema: Schema) -> bool:
+    """Whether it is `BaseModel` itself. As the bound of a type variable it has a serialization of its own: which model is
+    meant then, nobody has said yet.
+    """
+    return schema["cls"] is BaseModel and "serialization" not in schema
 
 
 _KINDS_OF_JSON: Final = {

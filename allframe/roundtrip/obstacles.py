@@ -15,11 +15,21 @@ from typing import Any, Final
 
 from pydantic_core import SchemaError
 
-from allframe.roundtrip.facts import KEYS, TIMES, TYPES, are_apart, is_fixed, is_secret, is_unreadable, writes_itself
+from allframe.roundtrip.facts import (
+    KEYS,
+    TIMES,
+    TYPES,
+    are_apart,
+    is_fixed,
+    is_secret,
+    is_unreadable,
+    names_no_fields,
+    writes_itself,
+)
 from allframe.roundtrip.probing import Prober, Witness, has_own_code
 from allframe.roundtrip.schemas import Schema, fields_of, members_of
 from allframe.roundtrip.spelling import spell
-from allframe.roundtrip.words import PAIRS, PLAIN_TYPES, outcome, remedy_of_union, unreadable
+from allframe.roundtrip.words import NAMED, PAIRS, PLAIN_TYPES, outcome, remedy_of_default, remedy_of_union, unreadable
 
 __all__ = ["Obstacle", "find_obstacles"]
 
@@ -121,6 +131,7 @@ class _Walk:
         self.visit(schema["schema"], place)
 
     def ref(self, schema: Schema, place: _Place) -> None:
+        place = replace(place, is_choice=place.is_choice or "serialization" in schema)
         key = schema["schema_ref"], place.is_open, place.is_choice
         if key not in self._seen and schema["schema_ref"] in self._definitions:
             self._seen.add(key)
@@ -150,6 +161,8 @@ class _Walk:
             self.visit(values, place.within("[*]"))
 
     def model(self, schema: Schema, place: _Place) -> None:
+        if names_no_fields(schema) and not (place.is_open or place.is_choice):
+            self.add(place, "is BaseModel, which names no fields", NAMED)
         config = schema.get("config", None if schema["type"] == "model" else place.config)
         is_model = schema["type"] == "model"
         is_frozen = not is_model and schema["cls"].__dataclass_params__.frozen
@@ -220,17 +233,17 @@ class _Walk:
         if "default" in schema and not place.is_open and not self._is_of(schema["default"], inner):
             validated = schema.get("validate_default", (place.config or {}).get("validate_default"))
             default = schema["default"]
-            if not validated and self._ask(self._prober.value, inner, place, default):
-                # The default itself is not shown: it may be a secret.
-                told = "None" if default is None else f"of type {type(default).__qualname__}"
-                remedy = (
-                    "Add `| None`" if default is None else "Give it a default of its type, or validate_default=True"
-                )
-                self.add(
-                    place,
-                    f"is {spell(inner, self._definitions)}, and its default is {told}, which would not come back",
-                    f"{remedy}.",
-                )
+            if self._ask(self._prober.value, inner, place, default):
+                # Validation makes most of them what is meant, and leaves the tuple of a Sequence as it is.
+                stays = self._prober.keeps(inner, place.config, default)
+                if stays or not validated:
+                    # The default itself is not shown: it may be a secret.
+                    told = "None" if default is None else f"of type {type(default).__qualname__}"
+                    self.add(
+                        place,
+                        f"is {spell(inner, self._definitions)}, and its default is {told}, which would not come back",
+                        remedy_of_default(default, stays),
+                    )
         self.visit(inner, place)
 
     def _field(self, field: Schema, place: _Place) -> None:

@@ -65,6 +65,10 @@ class Prober:
             return None
         return next(_Part(self._whole(schema), config).failures([value]), None)
 
+    def keeps(self, schema: Schema, config: Any, value: Any) -> bool:
+        """Whether validation leaves ``value`` as it is."""
+        return is_harmless(schema, self._definitions) and _Part(self._whole(schema), config).keeps(value)
+
     def union(self, schema: Schema, config: Any, *, validated: bool, ignores: Callable[[Any], bool]) -> Witness | None:
         """A value that comes back by its own member, and not by the union.
 

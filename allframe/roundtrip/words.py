@@ -8,11 +8,14 @@ from allframe.masking import shown
 from allframe.roundtrip.probing import Witness
 from allframe.roundtrip.schemas import Schema
 
-__all__ = ["PAIRS", "PLAIN_TYPES", "outcome", "remedy_of_union", "unreadable"]
+__all__ = ["NAMED", "PAIRS", "PLAIN_TYPES", "outcome", "remedy_of_default", "remedy_of_union", "unreadable"]
 
 PLAIN_TYPES: Final = (
     "Use types that pydantic can write as JSON and read again: models, dataclasses, plain values. What has a life of its own "
     "is injected."
+)
+NAMED: Final = (
+    "Write the model that is meant; of several, a union that a field tells apart: Field(discriminator='kind')."
 )
 PAIRS: Final = "Use texts as keys, or a list of models that have the key as a field."
 
@@ -30,6 +33,15 @@ def _told(value: Any) -> str:
     """A value, and what it is of."""
     text, name = shown(value), type(value).__name__
     return text if value is None or name in text else f"{name} {text}"
+
+
+def remedy_of_default(default: Any, stays: bool) -> str:
+    """What to write instead of a default that does not come back; ``stays``: also where it is validated."""
+    if default is None:
+        return "Add `| None`."
+    if stays:
+        return f"Annotate the {type(default).__qualname__} that it is, or give it a list."
+    return "Give it a default of its type, or validate_default=True."
 
 
 def remedy_of_union(witness: Witness) -> str:
@@ -53,4 +65,7 @@ def unreadable(schema: Schema) -> str:
             return "is a callable, which cannot be read from JSON"
         case "generator":
             return "is an iterator, which does not come back equal"
-    return f"is {getattr(schema['cls'], '__qualname__', schema['cls'])}, which cannot be read from JSON"
+    name = getattr(schema["cls"], "__qualname__", schema["cls"])
+    if schema["type"] == "is-subclass":
+        return f"is a class, {name} or one below it, which cannot be read from JSON"
+    return f"is {name}, which cannot be read from JSON"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import is_dataclass
 from datetime import date, time, timedelta
 from decimal import Decimal
@@ -21,6 +21,7 @@ from allframe.errors import Problem
 from allframe.inject import injected_type
 from allframe.naming import did_you_mean, nearest
 from allframe.saga.annotations import MISSING, accepts_unknown, injected, is_context, strip
+from allframe.saga.context import Unknown
 from allframe.saga.definition import Declared, Definition
 from allframe.saga.flow import Misfit, misfit
 from allframe.saga.kinds import field_type
@@ -195,6 +196,8 @@ def _does_not_fit(
         for each in (taker, step)
     )
     text = f"{taking} takes {name!r} as {taken}, but {making} returns {made}{_why(name, taken, wrong, 'never return')}"
+    if strip(taker.hint(name)) is Unknown:
+        text = f"{taking} takes {name!r} as Unknown, but {making} returns {made}. Write `{name}: {made} | Unknown`."
     if step.returns is MISSING:
         text = (
             f"{taking} takes {name!r} as {taken}, but {making} has no return annotation: what it returns is stored as plain "
@@ -261,9 +264,26 @@ def _unknown_is_accepted(definition: Definition) -> Iterator[Problem]:
             )
 
 
+def _compensations_are_awaited(definition: Definition) -> Iterator[Problem]:
+    for undo in definition.compensations:
+        returned = undo.hint("return")
+        kind = get_origin(strip(returned)) or strip(returned)
+        # What is wrapped may well be awaited by its wrapper.
+        is_its_own = not hasattr(undo.value, "__wrapped__")
+        if is_its_own and isinstance(kind, type) and issubclass(kind, Awaitable):
+            yield Problem(
+                "AF113",
+                f"{undo.attribute!r} returns {show(returned)}, which nobody awaits, so nothing would be undone. Make it an "
+                "`async def`, and await it there.",
+                undo.where,
+                undo.attribute,
+            )
+
+
 _TYPES: tuple[Callable[[Definition], Iterator[Problem]], ...] = (
     _parameters_can_be_filled,
     _types_fit,
     _fields_fit,
     _unknown_is_accepted,
+    _compensations_are_awaited,
 )

@@ -16,7 +16,7 @@ from allframe.events.versioning import as_read
 from allframe.inject import type_name
 from allframe.saga.context import StepContext, UnknownReason
 from allframe.saga.graph import Compensation, Step
-from allframe.saga.outputs import event_writes, store_output
+from allframe.saga.outputs import event_writes, refuse_awaitable, store_output
 from allframe.saga.perform import Attempt, describe, is_refusal, is_unknown
 from allframe.saga.records import (
     Record,
@@ -131,6 +131,7 @@ def judge_compensation(
     step, number, error = context.step, context.attempt, this.error
     if this.returned:
         try:
+            refuse_awaitable(this.value, f"What {undo.attribute!r} returned")
             writes, events = _emitted(context, _events_of(this.value), now, versions)
         except Exception as lost:  # noqa: BLE001 - as above
             error = lost

@@ -23,7 +23,7 @@ from allframe.payload import check_size
 from allframe.saga.graph import Step
 from allframe.saga.records import Form
 
-__all__ = ["StoredOutput", "event_writes", "load_output", "store_output", "told_output"]
+__all__ = ["StoredOutput", "event_writes", "load_output", "refuse_awaitable", "store_output", "told_output"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +52,7 @@ def store_output(step: Step, value: Any, versions: Versions | None = None) -> St
     if value is None and step.output.annotation in (None, type(None)):
         return _NONE
     what = f"The output of step {step.attribute!r}"
-    if inspect.isawaitable(value):
-        if inspect.iscoroutine(value):
-            value.close()
-        raise PayloadError(
-            f"{what} is a {type(value).__qualname__}, which nobody awaits. Mark an `async def`, and await it there."
-        )
+    refuse_awaitable(value, what)
     if isinstance(value, Event):
         _check_type(step, value, what)
         data, loaded = _store_event(value)
@@ -71,6 +66,20 @@ def store_output(step: Step, value: Any, versions: Versions | None = None) -> St
         return StoredOutput(data, "events", [as_read(event, versions) for event in events], tuple(events))
     data, loaded = step.output.store(value, what)
     return StoredOutput(data, "value", loaded)
+
+
+def refuse_awaitable(value: Any, what: str) -> None:
+    """Refuse what was returned where an ``await`` is missing: nothing of it has happened.
+
+    Raises:
+        PayloadError: if it is one.
+    """
+    if inspect.isawaitable(value):
+        if inspect.iscoroutine(value):
+            value.close()
+        raise PayloadError(
+            f"{what} is a {type(value).__qualname__}, which nobody awaits. Mark an `async def`, and await it there."
+        )
 
 
 def told_output(step: Step, value: Any, json: bytes | None) -> StoredOutput:

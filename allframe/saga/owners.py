@@ -19,6 +19,8 @@ __all__ = ["bases_share_no_names", "fields_hide_nothing", "fields_replace_nothin
 
 def what_has_the_name(definition: Definition, name: Any) -> str:
     """What has a name that no step has, as the end of a message; empty if nothing does."""
+    if isinstance(name, types.FunctionType):
+        return f' A step is named by a text: write after="{name.__name__}".'
     if not isinstance(name, str):
         return " A step is named by a text."
     for step in definition.steps:

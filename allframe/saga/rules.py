@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
+from types import FunctionType
 from typing import Any, Final
 
 from pydantic import BaseModel
@@ -166,9 +167,10 @@ def _order_makes_sense(definition: Definition) -> Iterator[Problem]:
             near = nearest(name, [other for other in names if other != step.attribute])
             hint = what_has_the_name(definition, name) or did_you_mean(near)
             others = ", ".join(other for other in names if other != step.attribute)
+            shown = f"the function {name.__name__!r}" if isinstance(name, FunctionType) else repr(name)
             yield Problem(
                 "AF108",
-                f"{step.attribute!r} runs after {name!r}, but there is no such step. Expected names of other steps: "
+                f"{step.attribute!r} runs after {shown}, but there is no such step. Expected names of other steps: "
                 f"{others or 'there is none'}; or after=() to begin at once.{hint}",
                 step.where,
                 step.attribute,
@@ -312,15 +314,18 @@ def _names_are_distinct(definition: Definition) -> Iterator[Problem]:
             kind = "compensation" if isinstance(declared.mark, CompensationMark) else "step"
             text = f"{declared.attribute!r} is a field and a {kind}, and Python keeps only one of them. Rename one."
             yield Problem("AF114", text, declared.where, declared.attribute)
-    readonly = {step.attribute for step in definition.steps if step.mark.readonly}
+    readonly = {step.attribute: step for step in definition.steps if step.mark.readonly}
     for undo in definition.compensations:
-        if undo.mark.step in readonly:
+        step = readonly.get(undo.mark.step) if isinstance(undo.mark.step, str) else None
+        if step is not None:
+            own: list[Declared[Any]] = [each for each in (undo, step) if each.attribute in vars(definition.cls)]
+            at = own[0] if own else undo
             yield Problem(
                 "AF114",
                 f"{undo.attribute!r} compensates {undo.mark.step!r}, which is readonly and has nothing to undo. Remove "
                 "the compensation, or readonly=True if the step has an effect.",
-                undo.where,
-                undo.attribute,
+                at.where,
+                at.attribute,
             )
 
 

@@ -55,17 +55,23 @@ def _told(annotation: Any, names: Mapping[str, Any]) -> Iterator[tuple[str, str]
     try:
         found = _obstacles(annotation, names)
     except Exception as error:  # noqa: BLE001 - pydantic asks the type, which may answer anything
-        # The first sentence: pydantic goes on to say how to make it accept any type.
-        said = (str(error) or type(error).__name__).splitlines()[0].split(". ", 1)[0].rstrip(".")
         yield (
             "",
-            f"{name} cannot be stored: {said}. Use types that pydantic can write as JSON and read again: models, "
-            "dataclasses, plain values.",
+            f"{name} cannot be stored: {_said(annotation, error)}. Use types that pydantic can write as JSON and read "
+            "again: models, dataclasses, plain values.",
         )
         return
     for obstacle in found[:_MANY]:
         part = repr(obstacle.path) if obstacle.path else "it"
         yield obstacle.path, f"{name} cannot be stored: {part} {obstacle.text}. {obstacle.remedy}"
+
+
+def _said(annotation: Any, error: Exception) -> str:
+    if annotation is BaseModel:
+        return "it is BaseModel, which names no fields"
+    # The first sentence: pydantic goes on to say how to make it accept any type.
+    said = (str(error) or type(error).__name__).splitlines()[0].split(". ", 1)[0].rstrip(".")
+    return f"pydantic fails on it with KeyError {said}" if isinstance(error, KeyError) else said
 
 
 #: Types of which everybody knows.

@@ -30,7 +30,8 @@ class Undefined:
     def problem(self, what: str, where: str, member: str | None = None) -> Problem:
         """It as a problem of ``what``, such as ``An annotation of 'debit'``."""
         near = self._near()
-        text = f"{what} cannot be resolved: {getattr(self.error, 'message', self.error)}.{self._advice(near)}"
+        said = str(getattr(self.error, "message", self.error)).rstrip(".")
+        text = f"{what} cannot be resolved: {said}.{self._advice(near)}"
         return Problem("AF105", text, where, member, near)
 
     @property

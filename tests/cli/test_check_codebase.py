@@ -188,6 +188,62 @@ def test_a_module_that_cannot_be_imported_hides_no_other(shop: Shop) -> None:
     assert "two.py:4: AF101 Saga First, undo" in heads(done.stderr)
 
 
+def test_a_module_that_ends_the_program_or_cannot_say_why_hides_no_other(shop: Shop) -> None:
+    write(
+        shop,
+        needs="import argparse\n\nargparse.ArgumentParser().parse_args(['--what'])\n",
+        skips="import pytest\n\npytest.skip('not here', allow_module_level=True)\n",
+        mute="class Mute(Exception):\n    def __str__(self): raise RuntimeError\n\nraise Mute\n",
+        two=TWO,
+    )
+    (shop.folder / "nul.py").write_bytes(b"x = 1\x00\n")
+
+    done = shop.run("check", "needs.py", "skips.py", "mute.py", "nul.py", "two.py", code=4)
+
+    assert "Traceback" not in done.stderr
+    assert "needs.py:3: AF601" in heads(done.stderr), "the line of the module, and not of argparse"
+    assert "skips.py:3: AF601" in heads(done.stderr)
+    assert "    skips cannot be imported: Skipped: not here (" in done.stderr
+    assert "mute.py:4: AF601" in heads(done.stderr)
+    assert "    mute cannot be imported: Mute: what it says cannot be said (RuntimeError) (" in done.stderr
+    assert any(line.startswith("nul.py") and line.endswith(": AF601") for line in heads(done.stderr))
+    assert "two.py:4: AF101 Saga First, undo" in heads(done.stderr)
+
+
+def test_what_stands_for_something_else_in_a_module_is_not_asked(shop: Shop) -> None:
+    stand_ins = """
+import sys, types
+
+class Lazy:
+    def __getattribute__(self, name): raise RuntimeError("there is no request here")
+
+class LazyModule(types.ModuleType):
+    def __getattr__(self, name): raise RuntimeError("its library is not installed")
+
+request = Lazy()
+sys.modules["lazy_of_nobody"] = LazyModule("lazy_of_nobody")
+"""
+    write(shop, stands=f"{stand_ins}\n{FINE}", other=FINE.replace("Fine", "Other"))
+    write(shop, replaced="import sys\n\nsys.modules[__name__] = object()\n")
+
+    done = shop.run("check", "stands.py", "other.py")
+
+    assert done.stdout == "stands.py: 1 saga checked, no problems: Fine\nother.py: 1 saga checked, no problems: Other\n"
+    assert shop.run("check", "replaced", code=2).stderr.startswith("replaced: there are no sagas in it.")
+
+
+@pytest.mark.parametrize("form", ["text", "json", "github"])
+def test_what_nobody_can_read_still_ends_with_the_code(shop: Shop, form: str) -> None:
+    write(shop, two=TWO)
+    command = f"exec {sys.executable} -m allframe check --format {form} two.py >&-"
+
+    done = subprocess.run(
+        ["/bin/sh", "-c", command], cwd=shop.folder, env=environment(), capture_output=True, check=False
+    )
+
+    assert (done.returncode, b"Traceback" in done.stderr) == (4, False)
+
+
 def test_what_is_inherited_is_told_once(shop: Shop) -> None:
     write(shop, sub=f"{ADVISED}\nclass Sub(Pay): ...\n", base=f"{TWO}\nclass Third(Second): ...\n")
 

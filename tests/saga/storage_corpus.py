@@ -176,6 +176,18 @@ class Free(BaseModel):
     amount: Decimal = 0  # type: ignore[assignment]
 
 
+class Untupled(BaseModel):
+    items: Sequence[int] = ()
+
+
+class Validated(BaseModel):
+    items: Sequence[int] = Field(default=(), validate_default=True)
+
+
+class AnyModel(BaseModel):
+    content: BaseModel
+
+
 class Silent(BaseModel):
     note: str = None  # type: ignore[assignment]
 
@@ -285,6 +297,22 @@ class Aliased(BaseModel):
 class OnlyAliased(BaseModel):
     model_config = ConfigDict(validate_by_name=False, validate_by_alias=True, serialize_by_alias=True)
     number: int = Field(validation_alias="in", serialization_alias="out")
+
+
+class Listed(BaseModel):
+    items: Sequence[int] = []
+
+
+class Made(BaseModel):
+    model_config = ConfigDict(validate_default=True)
+    amount: Decimal = 0  # type: ignore[assignment]
+
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+class Reply(BaseModel, Generic[ModelT]):
+    content: ModelT
 
 
 class Square(BaseModel):
@@ -608,7 +636,17 @@ REFUSED: list[Refused] = [
     _refused(Holder, "thing", "is Thing, which cannot be read from JSON", lambda: Holder(thing=Thing())),
     _refused(list[Holder], "[*].thing", "is Thing", lambda: [Holder(thing=Thing())]),
     _refused(Holder | int, "thing", "is Thing", lambda: Holder(thing=Thing())),
-    _refused(type[int], "", "is int, which cannot be read from JSON", lambda: int),
+    _refused(type[int], "", "is a class, int or one below it, which cannot be read from JSON", lambda: int),
+    # what names no fields
+    _refused(list[BaseModel], "[*]", "is BaseModel, which names no fields", lambda: [Plain()]),
+    _refused(AnyModel, "content", "is BaseModel, which names no fields", lambda: AnyModel(content=Plain())),
+    # validation leaves it as it is
+    _refused(
+        Untupled, "items", "its default is of type tuple, which would not come back. Annotate the tuple", Untupled
+    ),
+    _refused(
+        Validated, "items", "its default is of type tuple, which would not come back. Annotate the tuple", Validated
+    ),
 ]
 
 
@@ -714,6 +752,10 @@ ACCEPTED: list[Accepted] = [
     _of(collections.OrderedDict[str, int], collections.OrderedDict(a=1), is_generated=False),
     _of(collections.defaultdict[str, int], collections.defaultdict(int, a=1), is_generated=False),
     _of(Sequence[int], [1, 2], is_generated=False),
+    _of(Listed, Listed(), Listed(items=[1]), is_generated=False),
+    _of(Made, Made(), is_generated=False),
+    _of(Reply[Plain], Reply[Plain](content=Plain())),
+    _of(Annotated[str, Field(alias="x", repr=False)], "y"),
     _of(Mapping[str, int], {"a": 1}, is_generated=False),
     _of(dict[str, int], {"a": 1}),
     _of(dict, {"a": 1}, is_generated=False),

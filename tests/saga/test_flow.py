@@ -18,7 +18,7 @@ from types import UnionType
 from typing import Annotated, Any, Generic, Literal, NewType, Protocol, TypeVar, Union, get_args, get_origin
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, given, reject, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, TypeAdapter, ValidationError, field_validator
 from typing_extensions import TypeAliasType
@@ -26,7 +26,7 @@ from typing_extensions import TypeAliasType
 from allframe import DefinitionError, Saga, SagaDefinition, SagaStep, Unknown, compensates, step
 from allframe.errors import Problem
 from allframe.payload import PLAIN as STORED
-from allframe.payload import Payload, adapter_of
+from allframe.payload import Payload, PayloadError, adapter_of
 from allframe.roundtrip.obstacles import find_obstacles
 from allframe.saga.flow import can_be
 from tests.saga import flow_types
@@ -268,10 +268,11 @@ def telling(kind: Any) -> list[Any]:
 
 def accepts(kind: Any, value: Any) -> bool:
     try:
-        TypeAdapter(kind).validate_python(value, strict=True)
+        read = TypeAdapter(kind).validate_python(value, strict=True)
     except ValidationError:
         return False
-    return True
+    # pydantic makes a Point of any tuple, also where it is strict.
+    return repr(read).count("Point(") == repr(value).count("Point(")
 
 
 WIDER: dict[Any, Any] = {
@@ -315,7 +316,10 @@ def test_of_what_is_refused_some_value_is_really_no_such_value(made: Any, taken:
     """pydantic is asked, strictly, of values that were stored and read. A refusal without such a value is a false alarm."""
     assume(not can_be(made, taken))
     assume(not find_obstacles(adapter_of(made).core_schema, STORED))  # AF110 refuses it, whoever takes it
-    read = [Payload(made).store(value, "a value")[1] for value in telling(made)]
+    try:
+        read = [Payload(made).store(value, "a value")[1] for value in telling(made)]
+    except PayloadError:
+        reject()  # a list and a tuple look alike: AF110 is about that
 
     assert any(not accepts(taken, value) for value in read)
 
@@ -441,6 +445,7 @@ TEXTS: list[tuple[Any, Any, str]] = [
         *(tuple[int, str], tuple[int]),
         f"tuple[int], but 'one' returns tuple[int, str]: it has 2 items and not 1. {ALIKE}",
     ),
+    (Payment, Unknown, "Unknown, but 'one' returns Payment. Write `one: Payment | Unknown`."),
     (Row, Wide, f"Wide, but 'one' returns Row: it has no 'price'. {ALIKE}"),
     (list[Loose], list[Row], f"list[Row], but 'one' returns list[Loose]: an item may have no 'name'. {ALIKE}"),
     (

@@ -566,3 +566,33 @@ async def test_recovery_keeps_the_retries_of_a_compensation(home: Home) -> None:
     assert outcome.status is SagaStatus.COMPENSATED
     assert home.world.journal.count("undo second") == 4
     assert home.world.effects == []
+
+
+@pytest.mark.parametrize("is_async", [True, False], ids=["async", "sync"])
+async def test_a_compensation_that_returns_what_nobody_awaits_has_undone_nothing(home: Home, is_async: bool) -> None:
+    async def give_back() -> None:
+        home.world.journal.append("given back")
+
+    async def forgets(self: Any) -> Any:
+        return give_back()
+
+    def forgets_on_a_thread(self: Any) -> Any:
+        return give_back()
+
+    class Forgetting(Saga):
+        @step
+        async def debit(self) -> None: ...
+
+        refund = compensates("debit", retry=Retry(attempts=1))(forgets if is_async else forgets_on_a_thread)
+
+        @step(readonly=True)
+        async def look(self) -> None:
+            raise Refused("no")
+
+    async with home.orchestrator() as orchestrator:
+        outcome = await (await orchestrator.start(Forgetting(), id="forgot")).outcome()
+
+    assert outcome.status is SagaStatus.FAILED
+    with pytest.raises(CompensationFailed, match="What 'refund' returned is a coroutine, which nobody awaits."):
+        outcome.raise_for_status()
+    assert home.world.journal == []

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import pytest
@@ -15,7 +16,20 @@ from allframe import DefinitionError, Event, Saga, step
 from allframe.errors import PayloadError, Problem
 from allframe.payload import Payload
 from tests.naming import steady
-from tests.saga.storage_corpus import ACCEPTED, REFUSED, UUID_TEXT, Accepted, Holder, Line, Order, Refused, Trouble
+from tests.saga.storage_corpus import (
+    ACCEPTED,
+    REFUSED,
+    UUID_TEXT,
+    Accepted,
+    AnyModel,
+    Holder,
+    Line,
+    ModelT,
+    Order,
+    Refused,
+    Reply,
+    Trouble,
+)
 
 
 def returning(annotation: Any) -> type[Saga]:
@@ -243,3 +257,40 @@ def test_a_type_that_is_declared_twice_is_looked_at_once_until_it_changes() -> N
 
 def test_a_moment_is_stored_whatever_its_offset() -> None:
     assert Payload(datetime).store(datetime(2026, 1, 1, tzinfo=UTC), "It")[1].tzinfo is not None
+
+
+# --- what is said, and what is not -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("annotation", "said"),
+    [
+        (BaseModel, "BaseModel cannot be stored: it is BaseModel, which names no fields. "),
+        ({"a": int}, "{'a': <class 'int'>} cannot be stored: pydantic fails on it with KeyError 'type'. "),
+    ],
+)
+def test_what_pydantic_fails_on_is_told_in_words(annotation: Any, said: str) -> None:
+    (problem,) = problems_of(returning, annotation)
+
+    assert problem.text.startswith(f"What 'only_step' returns: {said}")
+
+
+def test_a_saga_may_take_a_model_that_holds_any_and_is_refused_in_words() -> None:
+    """It is looked through for secrets before the rules are applied."""
+    (problem,) = problems_of(taking, list[AnyModel])
+
+    assert "'thing[*].content' is BaseModel, which names no fields" in problem.text
+
+
+def test_warnings_of_pydantic_are_no_refusals_where_they_are_made_errors() -> None:
+    """A name that was written for fields says words of fields, which mean nothing of what is returned."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+
+        assert returning(Annotated[str, Field(alias="mail", repr=False)]).graph is not None
+
+
+@pytest.mark.parametrize("annotation", [ModelT, list[ModelT], dict[str, ModelT] | None, Reply])
+def test_a_type_variable_whose_bound_is_any_model_says_nothing_yet(annotation: Any) -> None:
+    """A generic base is made so, and which model is meant is said by the class below it."""
+    assert returning(annotation).graph is not None

@@ -236,7 +236,6 @@ MISFIT: list[tuple[Any, Any, str, str]] = [
     (Annotated[int, "x"], str, "str", "int"),
     (Model, Derived, "Derived", "Model"),
     (str, Colour, "Colour", "str"),
-    (int, Unknown, "Unknown", "int"),
     ("int", "str", "str", "int"),
 ]
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from allframe import step
 from tests.saga.refusal import refused, rules_of
 from tests.saga.shapes import DIAMOND, shaped
 
@@ -21,6 +20,14 @@ def test_af108_after_names_no_step() -> None:
 def test_af108_after_is_no_name() -> None:
     text = refused(lambda: shaped({"book": (), "pay": 3}), "AF108")  # type: ignore[dict-item]
     assert text.startswith("'pay' runs after 3, but there is no such step.")
+
+
+def test_af108_after_is_a_function() -> None:
+    async def book(self: Any) -> None: ...
+
+    text = refused(lambda: shaped({"book": (), "pay": (book,)}), "AF108")  # type: ignore[dict-item]
+    assert text.startswith("'pay' runs after the function 'book', but there is no such step.")
+    assert text.endswith('A step is named by a text: write after="book".')
 
 
 def test_af108_a_step_names_itself() -> None:
@@ -79,7 +86,7 @@ def test_af108_a_circle_hides_no_rule_that_does_not_need_the_order() -> None:
         ("copy", ""),
         (None, "A step is named by a text."),
         (b"pay", "A step is named by a text."),
-        (step, "A step is named by a text."),
+        (3.5, "A step is named by a text."),
     ],
 )
 def test_af108_says_what_has_the_name(name: Any, said: str) -> None:

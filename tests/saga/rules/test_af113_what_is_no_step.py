@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from collections.abc import Awaitable, Coroutine
+from typing import Annotated, Any
 
 import pytest
 
@@ -350,3 +351,48 @@ def test_af113_accepts_decorators_that_keep_the_mark_and_helpers_around_a_step()
         more = _timed(debit)
 
     assert [each.name for each in Good.graph.steps] == ["debit", "first"]
+
+
+@pytest.mark.parametrize("returned", [Awaitable[None], Coroutine[Any, Any, None], Annotated[Awaitable[int], "x"]])
+def test_af113_a_compensation_that_nobody_awaits(returned: Any) -> None:
+    def back(self: Any) -> Any: ...
+
+    back.__annotations__["return"] = returned
+
+    def declare() -> None:
+        class Bad(Saga):
+            @step
+            async def debit(self) -> None: ...
+
+            refund = compensates("debit")(back)
+
+            @step(readonly=True)
+            async def look(self) -> None: ...
+
+    text = refused(declare, "AF113")
+    assert text.startswith("'refund' returns ")
+    assert text.endswith(
+        ", which nobody awaits, so nothing would be undone. Make it an `async def`, and await it there."
+    )
+
+
+def test_af113_accepts_a_compensation_that_its_wrapper_awaits() -> None:
+    def awaited(function: Any) -> Any:
+        @functools.wraps(function)
+        async def wrapper(self: Any) -> Any:
+            return await function(self)
+
+        return wrapper
+
+    class Good(Saga):
+        @step
+        async def debit(self) -> None: ...
+
+        @compensates("debit")
+        @awaited
+        def refund(self) -> Awaitable[None]: ...
+
+        @step(readonly=True)
+        async def look(self) -> None: ...
+
+    assert Good.graph.steps[0].compensation is not None

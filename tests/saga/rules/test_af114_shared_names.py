@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import linecache
+
 import pytest
 from pydantic import PrivateAttr
 
@@ -121,6 +123,30 @@ def test_af114_a_readonly_step_with_a_compensation() -> None:
         "'undo' compensates 'look', which is readonly and has nothing to undo. Remove the compensation, or readonly=True "
         "if the step has an effect."
     )
+
+
+def test_af114_tells_of_the_one_that_the_class_has_of_its_own() -> None:
+    class Right(Saga):
+        @step
+        async def look(self) -> None: ...
+
+        @compensates("look")
+        async def undo(self) -> None: ...
+
+        @step(readonly=True)
+        async def post(self) -> None: ...
+
+    with pytest.raises(DefinitionError) as refusal:
+
+        class Bad(Right):
+            @step(readonly=True)
+            async def look(self) -> None: ...
+
+    (problem,) = refusal.value.problems
+    assert (problem.rule, problem.member) == ("AF114", "look")
+    assert problem.line is not None
+    assert linecache.getline(problem.path, problem.line).strip() == "@step(readonly=True)"
+    assert linecache.getline(problem.path, problem.line - 1).strip() == "class Bad(Right):"
 
 
 def test_af114_accepts_a_field_with_the_stored_name_of_a_step() -> None:
