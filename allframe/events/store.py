@@ -126,7 +126,7 @@ class EventStore:
         Raises:
             ConcurrencyError: the stream has another version.
             PayloadError: an event cannot be stored, there are none, or the name is not one of yours to append to.
-            ValueError: no stream can have the ``expected_version``.
+            ValueError: ``expected_version`` is no whole number.
             StoreUnavailable: it could not be written, or, with ``in_doubt``, may have been.
         """
         backend = self.opened()
