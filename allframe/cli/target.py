@@ -333,12 +333,12 @@ def _file_of(module: str) -> str:
 
 
 def _where(error: BaseException) -> str:
-    """The line that failed, in a module of the user's where there is one; empty if nobody knows."""
+    """The line that failed in a module of the user's; empty if there is none."""
     if isinstance(error, SyntaxError):
         return f"{error.filename}:{error.lineno}" if error.filename else ""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen")]
     own = [frame for frame in frames if not frame.filename.startswith(_NOT_OF_THE_USER)]
-    return next((f"{frame.filename}:{frame.lineno}" for frame in reversed(own or frames)), "")
+    return f"{own[-1].filename}:{own[-1].lineno}" if own else ""
 
 
 #: The folders of Python, of what is installed, and of allframe.
