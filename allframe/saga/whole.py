@@ -8,18 +8,13 @@ __all__ = ["Whole"]
 
 
 class Whole:
-    """What `Saga` and `SagaStep` have in common. ``model_validate`` and its like would ask pydantic, which has other words."""
+    """What `Saga` and `SagaStep` have in common. ``model_validate`` and its like would ask pydantic, which has other words.
+
+    Each has ``__allframe_resolve__``: it resolves what was missing when the class was created, and raises
+    `DefinitionError` for what still cannot be, or turns out to break a rule.
+    """
 
     if not TYPE_CHECKING:  # type checkers go by the fields
-
-        @classmethod
-        def __allframe_resolve__(cls):
-            """Resolve what was missing when the class was created.
-
-            Raises:
-                DefinitionError: for what still cannot be, or turns out to break a rule.
-            """
-            raise NotImplementedError
 
         def __new__(cls, *_, **__):
             cls.__allframe_resolve__()
